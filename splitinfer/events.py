@@ -1,0 +1,202 @@
+"""What happens, as values: the closed union of events, and who may hear them.
+
+Events are API: an application reads them as they come, as JSON Lines on disk, or in metrics. They are facts in the past tense;
+nobody reacts to an event inside the code that says it. Numbering and time stamps are the log's (`Recorded`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from splitinfer.model import Digest, Model
+from splitinfer.plan import Budget, Cost, Plan, Profile, Scorecard
+
+
+class Outcome(StrEnum):
+    """How a request ended."""
+
+    LOCAL = "local"
+    """The plan was to compute everything here."""
+    REMOTE = "remote"
+    """The cloud answered."""
+    RACED_LOCAL = "raced_local"
+    """Both were asked; the device was first."""
+    RACED_REMOTE = "raced_remote"
+    """Both were asked; the cloud was first."""
+    RESUMED = "resumed"
+    """The cloud did not answer; the device went on from what it held."""
+    EXPIRED = "expired"
+    """No answer by the deadline (only where the device cannot finish alone)."""
+    REFUSED = "refused"
+    """The cloud said no (only where the device cannot finish alone)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inferred:
+    """A request was answered.
+
+    Attributes:
+        plan: what was carried out (late binding may differ from what was chosen at the start).
+        cost: measured.
+        outcome: how.
+        segment_ms: device time of each segment that ran here; None where it did not.
+        late: the answer came after the budget's latency.
+    """
+
+    plan: Plan
+    cost: Cost
+    outcome: Outcome
+    segment_ms: tuple[float | None, ...] = ()
+    late: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A request ended without an answer."""
+
+    plan: Plan
+    outcome: Outcome
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Transferred:
+    """Bytes went up.
+
+    Attributes:
+        nbytes: acknowledged by the other side.
+        elapsed_ms: from the first byte sent to the reply, less the server's own time: one-way delay, sending, reply.
+        complete: False = it was broken off; `nbytes` then is what is known to have arrived (a bound, not a sample).
+        first: the first on a fresh connection (slow start and handshake are in it).
+    """
+
+    nbytes: int
+    elapsed_ms: float
+    complete: bool = True
+    first: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LinkChanged:
+    """The connection came up or went down, or the network became another one.
+
+    Attributes:
+        up: whether it can be used.
+        cause: for people ("connected", "timeout", "network changed").
+        metered: None = unknown.
+    """
+
+    up: bool
+    cause: str = ""
+    metered: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PowerRead:
+    """The battery was read. `battery` 0..1, None = mains."""
+
+    battery: float | None
+    charging: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LoadReported:
+    """The cloud said how busy it is. `tail_scale` None = it does not know yet."""
+
+    queue_ms: float
+    tail_scale: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetSet:
+    """The application changed what may be spent."""
+
+    budget: Budget
+
+
+@dataclass(frozen=True)
+class ModelReady:
+    """A model was loaded and profiled; from now on there is a table of plans."""
+
+    model: Model
+    profile: Profile
+    scorecard: Scorecard
+
+    @property
+    def digest(self) -> Digest:
+        """Of the bundle."""
+        return self.model.digest
+
+
+@dataclass(frozen=True, slots=True)
+class PlanChanged:
+    """The scheduler chose another plan.
+
+    Attributes:
+        old: None = the first one.
+        new: from now on.
+        cause: "start", "link", "battery", "load", "budget", "profile", "explore".
+        reason: for people.
+    """
+
+    old: Plan | None
+    new: Plan
+    cause: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeDue:
+    """The scheduler wants to know the link better: somebody should send `nbytes`."""
+
+    nbytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """The cloud answered a request (said by the tails, not by a device)."""
+
+    digest: Digest
+    cut: int
+    codec: str
+    queue_ms: float
+    decode_ms: float
+    tail_ms: float
+    received_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class RequestRefused:
+    """The cloud said no. `reason` is a `errors.Reason`."""
+
+    reason: str
+
+
+Event = (
+    Inferred
+    | Failed
+    | Transferred
+    | LinkChanged
+    | PowerRead
+    | LoadReported
+    | BudgetSet
+    | ModelReady
+    | PlanChanged
+    | ProbeDue
+    | Served
+    | RequestRefused
+)
+
+Observer = Callable[[Event], None]
+"""Hears events. Called one at a time; what it raises is logged and counted, never passed on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """An event with its place in the log: sequence number and milliseconds since the log began."""
+
+    seq: int
+    at_ms: float
+    event: Event

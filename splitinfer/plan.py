@@ -1,0 +1,312 @@
+"""Plans and what they cost: the table that policies choose from, and the one formula that fills it.
+
+A plan is (cut, codec). This module knows no clock, no link estimator and no policy; rates, times and charge are arguments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from splitinfer.codec import codecs_for
+from splitinfer.model import Digest, Model
+
+NOTHING = "none"
+"""Codec id of the plan at cut n, where nothing crosses."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Plan:
+    """What is chosen, nothing more: where to hand over, and how the tensors are coded."""
+
+    cut: int
+    codec: str
+
+    def __str__(self) -> str:
+        return f"{self.cut}/{self.codec}"
+
+    @classmethod
+    def parse(cls, text: str) -> Plan:
+        """Reads "CUT/CODEC"."""
+        cut, _, codec = text.partition("/")
+        if not cut.isdigit() or not codec:
+            raise ValueError(f"a plan is written CUT/CODEC, for example 2/int8+zstd1; got {text!r}")
+        return cls(int(cut), codec)
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Times of the stages of one request, its energy and its bytes. The same type for profile, prediction and measurement.
+
+    Attributes:
+        head_ms: segments on the device.
+        encode_ms: device.
+        uplink_ms: until the server has everything, one-way delay included.
+        queue_ms: waiting in the cloud.
+        tail_ms: segments in the cloud, decoding and encoding there included in decode_ms.
+        downlink_ms: reply on its way.
+        decode_ms: cloud's decoding, and decoding of the reply.
+        energy_mj: of the device, modelled (`Power`); None = unknown.
+        uplink_bytes: what crossed.
+    """
+
+    head_ms: float = 0.0
+    encode_ms: float = 0.0
+    uplink_ms: float = 0.0
+    queue_ms: float = 0.0
+    tail_ms: float = 0.0
+    downlink_ms: float = 0.0
+    decode_ms: float = 0.0
+    energy_mj: float | None = None
+    uplink_bytes: int = 0
+
+    @property
+    def latency_ms(self) -> float:
+        """Sum of the stages."""
+        return self.head_ms + self.encode_ms + self.uplink_ms + self.queue_ms + self.tail_ms + self.downlink_ms + self.decode_ms
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Measured times without the link: one (model, device, engine).
+
+    Attributes:
+        digest: of the bundle.
+        device: what was measured, for people.
+        engine: `Engine.name`.
+        segment_ms: of each segment on the device; None = not held there.
+        encode_ms: plan -> device time to encode.
+        decode_ms: plan -> cloud time to decode.
+        tail_ms: for each cut, the cloud's time for the rest.
+        peak_bytes: memory of the loaded segments; None = unknown.
+        source: "reference" (the machine that built the bundle) or "measured" (here).
+    """
+
+    digest: Digest
+    device: str
+    engine: str
+    segment_ms: tuple[float | None, ...]
+    encode_ms: Mapping[Plan, float] = field(default_factory=dict)
+    decode_ms: Mapping[Plan, float] = field(default_factory=dict)
+    tail_ms: tuple[float, ...] = ()
+    peak_bytes: int | None = None
+    source: str = "reference"
+
+    def head_ms(self, cut: int) -> float:
+        """Device time up to a cut. Segments that are not held count as 0: such plans are not offered."""
+        return sum(ms or 0.0 for ms in self.segment_ms[:cut])
+
+    def cost(self, plan: Plan) -> Cost:
+        """The stages that do not depend on the link."""
+        return Cost(
+            head_ms=self.head_ms(plan.cut),
+            encode_ms=self.encode_ms.get(plan, 0.0),
+            tail_ms=self.tail_ms[plan.cut] if plan.cut < len(self.tail_ms) else 0.0,
+            decode_ms=self.decode_ms.get(plan, 0.0),
+        )
+
+    def slowed(self, factor: float) -> Profile:
+        """The same model on a device `factor` times slower (the cloud stays as it is)."""
+        return replace(
+            self,
+            segment_ms=tuple(None if ms is None else ms * factor for ms in self.segment_ms),
+            encode_ms={plan: ms * factor for plan, ms in self.encode_ms.items()},
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PlanScore:
+    """What a plan does to bytes and answers, measured on samples at build time.
+
+    Attributes:
+        bytes_p50: median bytes on the wire (batch 1).
+        bytes_p95: 95th percentile.
+        accuracy_loss: drop of the task metric where labels were given, else the share of answers that differ; None = not measured.
+        accuracy_loss_bound: one-sided 95 % upper bound of it.
+        n: number of samples behind both.
+        output_error: max|d| / max|y| over the samples, worst output; None = not measured.
+    """
+
+    bytes_p50: int
+    bytes_p95: int
+    accuracy_loss: float | None = None
+    accuracy_loss_bound: float | None = None
+    n: int = 0
+    output_error: float | None = None
+
+
+@dataclass(frozen=True)
+class Scorecard:
+    """Plan -> score, for one bundle. `metric` says what accuracy_loss means."""
+
+    digest: Digest
+    scores: Mapping[Plan, PlanScore]
+    metric: str = "agreement"
+
+
+@dataclass(frozen=True, slots=True)
+class Uplink:
+    """What is believed of the link now: a log-normal distribution of its rate, and its delay.
+
+    Attributes:
+        rate_bps: median.
+        spread: standard deviation of ln(rate).
+        rtt_ms: round trip of a tiny message.
+    """
+
+    rate_bps: float
+    spread: float
+    rtt_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """The world as a policy sees it. None = unknown.
+
+    Attributes:
+        link_up: False = known to be dead.
+        uplink: None = nothing measured yet.
+        queue_ms: waiting time in the cloud.
+        tail_scale: the cloud's measured tail time over the profile's.
+        battery: charge, 0..1; None = mains or unknown.
+        charging: on a charger.
+        metered: the user pays by volume.
+    """
+
+    link_up: bool | None = None
+    uplink: Uplink | None = None
+    queue_ms: float | None = None
+    tail_scale: float = 1.0
+    battery: float | None = None
+    charging: bool | None = None
+    metered: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What the application may spend. None = no limit.
+
+    Attributes:
+        latency_ms: per request.
+        accuracy_loss_max: share of answers that may change (or drop of the metric).
+        strict: compare the 95 % bound, not the estimate.
+        energy_mj: per request.
+        uplink_bytes: per request.
+        memory_bytes: for loaded segments.
+        depth_min: privacy floor: at least this share of the compute stays on the device before anything crosses.
+        hedge_max_share: share of requests that may be computed twice to meet a deadline.
+    """
+
+    latency_ms: float | None = None
+    accuracy_loss_max: float = 0.01
+    strict: bool = False
+    energy_mj: float | None = None
+    uplink_bytes: int | None = None
+    memory_bytes: int | None = None
+    depth_min: float = 0.0
+    hedge_max_share: float = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Power:
+    """Energy model of a device: what a request adds to the idle draw. Figures from it are modelled, never measured.
+
+    Attributes:
+        compute_w: running inference. Raspberry Pi 4, busy 5.2 W less idle 2.5 W at the USB supply.
+        radio_w: while the radio sends. 0.8 W for WiFi and 0.59 W for LTE fit the published S20 Ultra measurements.
+        radio_nj_per_bit: on top, for each bit: 30 (WiFi) to 77 (LTE uplink, SIGCOMM'21 5G data set).
+    """
+
+    compute_w: float = 2.7
+    radio_w: float = 0.8
+    radio_nj_per_bit: float = 30.0
+
+    def energy_mj(self, compute_ms: float, send_ms: float, uplink_bytes: float) -> float:
+        """Millijoules of one request."""
+        return self.compute_w * compute_ms + self.radio_w * send_ms + self.radio_nj_per_bit * uplink_bytes * 8e-6
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A plan with all that is known of it before the link is: one row of the table a policy chooses from."""
+
+    plan: Plan
+    cost: Cost
+    score: PlanScore
+    depth: float
+    local: bool
+
+
+def offers(model: Model, profile: Profile, scorecard: Scorecard) -> tuple[Offer, ...]:
+    """Every plan that this device can carry out, cheapest cut first.
+
+    Without a scorecard row only lossless codecs and `half` are offered, with their plain size.
+    """
+    rows: list[Offer] = []
+    for cut in model.cuts[:-1]:
+        if not model.holds_range(0, cut.index):
+            continue
+        for codec in codecs_for(cut, image=model.image_input if cut.index == 0 else None):
+            plan = Plan(cut.index, codec.id)
+            score = scorecard.scores.get(plan)
+            if score is None and not (codec.lossless or codec.id == "half"):
+                continue
+            score = score or PlanScore(cut.nbytes, cut.nbytes, accuracy_loss=0.0 if codec.lossless else None)
+            rows.append(Offer(plan, profile.cost(plan), score, cut.depth, local=False))
+    if model.whole:
+        plan = Plan(model.n, NOTHING)
+        exact = PlanScore(0, 0, accuracy_loss=0.0, accuracy_loss_bound=0.0, output_error=0.0)
+        rows.append(Offer(plan, profile.cost(plan), exact, 1.0, local=True))
+    return tuple(rows)
+
+
+def objection(offer: Offer, budget: Budget) -> str | None:
+    """Why the budget excludes this plan whatever the link does; None where it does not."""
+    score = offer.score
+    loss = score.accuracy_loss_bound if budget.strict else score.accuracy_loss
+    if not offer.local:
+        if offer.depth < budget.depth_min:
+            return f"depth {offer.depth:.2f} is below depth_min {budget.depth_min:.2f}"
+        if budget.uplink_bytes is not None and score.bytes_p50 > budget.uplink_bytes:
+            return f"{score.bytes_p50} bytes exceed {budget.uplink_bytes}"
+        if loss is None:
+            return "its accuracy loss was not measured"
+        if loss > budget.accuracy_loss_max:
+            return f"accuracy loss {loss:.4f} exceeds {budget.accuracy_loss_max:.4f}"
+    return None
+
+
+def predict(offer: Offer, conditions: Conditions, power: Power, rate_bps: float | None = None) -> Cost:
+    """Expected cost of a plan.
+
+    uplink = rtt/2 + 8 * bytes / rate and downlink = rtt/2: the delay is taken out of the rate (see `estimate`).
+
+    Args:
+        offer: the plan.
+        conditions: the world; an unknown link counts as infinitely slow.
+        power: energy model.
+        rate_bps: assume this rate instead of the median.
+    """
+    base = offer.cost
+    compute_ms = base.head_ms + base.encode_ms
+    if offer.local:
+        return replace(base, energy_mj=power.energy_mj(compute_ms, 0.0, 0))
+    uplink = conditions.uplink
+    nbytes = offer.score.bytes_p50
+    if uplink is None:
+        return replace(base, uplink_ms=float("inf"), energy_mj=None, uplink_bytes=nbytes)
+    send_ms = 8e3 * nbytes / (rate_bps or uplink.rate_bps)
+    return replace(
+        base,
+        uplink_ms=uplink.rtt_ms / 2 + send_ms,
+        queue_ms=conditions.queue_ms or 0.0,
+        tail_ms=base.tail_ms * conditions.tail_scale,
+        downlink_ms=uplink.rtt_ms / 2,
+        energy_mj=power.energy_mj(compute_ms, send_ms, nbytes),
+        uplink_bytes=nbytes,
+    )
+
+
+def lookup(table: Sequence[Offer], plan: Plan) -> Offer | None:
+    """The row of a plan."""
+    return next((offer for offer in table if offer.plan == plan), None)

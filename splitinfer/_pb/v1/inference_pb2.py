@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dsplitinfer/v1/inference.proto\x12\rsplitinfer.v1\"^\n\x0cInferRequest\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\x0b\n\x03\x63ut\x18\x02 \x01(\r\x12\r\n\x05\x63odec\x18\x03 \x01(\t\x12\"\n\x05parts\x18\x04 \x03(\x0b\x32\x13.splitinfer.v1.Part\"Q\n\x04Part\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x64type\x18\x02 \x01(\t\x12\r\n\x05shape\x18\x03 \x03(\x03\x12\r\n\x05\x63odec\x18\x04 \x01(\t\x12\x0e\n\x06\x63hunks\x18\x05 \x03(\x0c\"\x80\x01\n\rInferResponse\x12\"\n\x05parts\x18\x01 \x03(\x0b\x32\x13.splitinfer.v1.Part\x12(\n\x05times\x18\x02 \x01(\x0b\x32\x19.splitinfer.v1.StageTimes\x12!\n\x04load\x18\x03 \x01(\x0b\x32\x13.splitinfer.v1.Load\"h\n\nStageTimes\x12\x10\n\x08queue_ms\x18\x01 \x01(\x01\x12\x11\n\tdecode_ms\x18\x02 \x01(\x01\x12\x0f\n\x07tail_ms\x18\x03 \x01(\x01\x12\x11\n\tencode_ms\x18\x04 \x01(\x01\x12\x11\n\tserver_ms\x18\x05 \x01(\x01\"?\n\x04Load\x12\x10\n\x08queue_ms\x18\x01 \x01(\x01\x12\x11\n\tin_flight\x18\x02 \x01(\r\x12\x12\n\ntail_scale\x18\x03 \x01(\x01\"E\n\x13InferChunkedRequest\x12\x15\n\x0btotal_bytes\x18\x01 \x01(\x04H\x00\x12\x0f\n\x05piece\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04\x62ody\"j\n\x14InferChunkedResponse\x12\x18\n\x0ereceived_bytes\x18\x01 \x01(\x04H\x00\x12\x30\n\x08response\x18\x02 \x01(\x0b\x32\x1c.splitinfer.v1.InferResponseH\x00\x42\x06\n\x04\x62ody\"\x1f\n\x0cProbeRequest\x12\x0f\n\x07padding\x18\x01 \x01(\x0c\":\n\rProbeResponse\x12\x16\n\x0ereceived_bytes\x18\x01 \x01(\x04\x12\x11\n\tserver_ms\x18\x02 \x01(\x01\x32\xf7\x01\n\x10InferenceService\x12\x42\n\x05Infer\x12\x1b.splitinfer.v1.InferRequest\x1a\x1c.splitinfer.v1.InferResponse\x12[\n\x0cInferChunked\x12\".splitinfer.v1.InferChunkedRequest\x1a#.splitinfer.v1.InferChunkedResponse(\x01\x30\x01\x12\x42\n\x05Probe\x12\x1b.splitinfer.v1.ProbeRequest\x1a\x1c.splitinfer.v1.ProbeResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dsplitinfer/v1/inference.proto\x12\rsplitinfer.v1\"^\n\x0cInferRequest\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\x0b\n\x03\x63ut\x18\x02 \x01(\r\x12\r\n\x05\x63odec\x18\x03 \x01(\t\x12\"\n\x05parts\x18\x04 \x03(\x0b\x32\x13.splitinfer.v1.Part\"Q\n\x04Part\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x64type\x18\x02 \x01(\t\x12\r\n\x05shape\x18\x03 \x03(\x03\x12\r\n\x05\x63odec\x18\x04 \x01(\t\x12\x0e\n\x06\x63hunks\x18\x05 \x03(\x0c\"\xac\x01\n\rInferResponse\x12\"\n\x05parts\x18\x01 \x03(\x0b\x32\x13.splitinfer.v1.Part\x12(\n\x05times\x18\x02 \x01(\x0b\x32\x19.splitinfer.v1.StageTimes\x12!\n\x04load\x18\x03 \x01(\x0b\x32\x13.splitinfer.v1.Load\x12\x0e\n\x06\x64igest\x18\x04 \x01(\t\x12\x0b\n\x03\x63ut\x18\x05 \x01(\r\x12\r\n\x05\x63odec\x18\x06 \x01(\t\"h\n\nStageTimes\x12\x10\n\x08queue_ms\x18\x01 \x01(\x01\x12\x11\n\tdecode_ms\x18\x02 \x01(\x01\x12\x0f\n\x07tail_ms\x18\x03 \x01(\x01\x12\x11\n\tencode_ms\x18\x04 \x01(\x01\x12\x11\n\tserver_ms\x18\x05 \x01(\x01\"?\n\x04Load\x12\x10\n\x08queue_ms\x18\x01 \x01(\x01\x12\x11\n\tin_flight\x18\x02 \x01(\r\x12\x12\n\ntail_scale\x18\x03 \x01(\x01\"E\n\x13InferChunkedRequest\x12\x15\n\x0btotal_bytes\x18\x01 \x01(\x04H\x00\x12\x0f\n\x05piece\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04\x62ody\"j\n\x14InferChunkedResponse\x12\x18\n\x0ereceived_bytes\x18\x01 \x01(\x04H\x00\x12\x30\n\x08response\x18\x02 \x01(\x0b\x32\x1c.splitinfer.v1.InferResponseH\x00\x42\x06\n\x04\x62ody\"\x1f\n\x0cProbeRequest\x12\x0f\n\x07padding\x18\x01 \x01(\x0c\":\n\rProbeResponse\x12\x16\n\x0ereceived_bytes\x18\x01 \x01(\x04\x12\x11\n\tserver_ms\x18\x02 \x01(\x01\x32\xf7\x01\n\x10InferenceService\x12\x42\n\x05Infer\x12\x1b.splitinfer.v1.InferRequest\x1a\x1c.splitinfer.v1.InferResponse\x12[\n\x0cInferChunked\x12\".splitinfer.v1.InferChunkedRequest\x1a#.splitinfer.v1.InferChunkedResponse(\x01\x30\x01\x12\x42\n\x05Probe\x12\x1b.splitinfer.v1.ProbeRequest\x1a\x1c.splitinfer.v1.ProbeResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,19 +36,19 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PART']._serialized_start=144
   _globals['_PART']._serialized_end=225
   _globals['_INFERRESPONSE']._serialized_start=228
-  _globals['_INFERRESPONSE']._serialized_end=356
-  _globals['_STAGETIMES']._serialized_start=358
-  _globals['_STAGETIMES']._serialized_end=462
-  _globals['_LOAD']._serialized_start=464
-  _globals['_LOAD']._serialized_end=527
-  _globals['_INFERCHUNKEDREQUEST']._serialized_start=529
-  _globals['_INFERCHUNKEDREQUEST']._serialized_end=598
-  _globals['_INFERCHUNKEDRESPONSE']._serialized_start=600
-  _globals['_INFERCHUNKEDRESPONSE']._serialized_end=706
-  _globals['_PROBEREQUEST']._serialized_start=708
-  _globals['_PROBEREQUEST']._serialized_end=739
-  _globals['_PROBERESPONSE']._serialized_start=741
-  _globals['_PROBERESPONSE']._serialized_end=799
-  _globals['_INFERENCESERVICE']._serialized_start=802
-  _globals['_INFERENCESERVICE']._serialized_end=1049
+  _globals['_INFERRESPONSE']._serialized_end=400
+  _globals['_STAGETIMES']._serialized_start=402
+  _globals['_STAGETIMES']._serialized_end=506
+  _globals['_LOAD']._serialized_start=508
+  _globals['_LOAD']._serialized_end=571
+  _globals['_INFERCHUNKEDREQUEST']._serialized_start=573
+  _globals['_INFERCHUNKEDREQUEST']._serialized_end=642
+  _globals['_INFERCHUNKEDRESPONSE']._serialized_start=644
+  _globals['_INFERCHUNKEDRESPONSE']._serialized_end=750
+  _globals['_PROBEREQUEST']._serialized_start=752
+  _globals['_PROBEREQUEST']._serialized_end=783
+  _globals['_PROBERESPONSE']._serialized_start=785
+  _globals['_PROBERESPONSE']._serialized_end=843
+  _globals['_INFERENCESERVICE']._serialized_start=846
+  _globals['_INFERENCESERVICE']._serialized_end=1093
 # @@protoc_insertion_point(module_scope)

@@ -33,14 +33,20 @@ class Part(_message.Message):
     def __init__(self, name: _Optional[str] = ..., dtype: _Optional[str] = ..., shape: _Optional[_Iterable[int]] = ..., codec: _Optional[str] = ..., chunks: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
 class InferResponse(_message.Message):
-    __slots__ = ("parts", "times", "load")
+    __slots__ = ("parts", "times", "load", "digest", "cut", "codec")
     PARTS_FIELD_NUMBER: _ClassVar[int]
     TIMES_FIELD_NUMBER: _ClassVar[int]
     LOAD_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    CUT_FIELD_NUMBER: _ClassVar[int]
+    CODEC_FIELD_NUMBER: _ClassVar[int]
     parts: _containers.RepeatedCompositeFieldContainer[Part]
     times: StageTimes
     load: Load
-    def __init__(self, parts: _Optional[_Iterable[_Union[Part, _Mapping]]] = ..., times: _Optional[_Union[StageTimes, _Mapping]] = ..., load: _Optional[_Union[Load, _Mapping]] = ...) -> None: ...
+    digest: str
+    cut: int
+    codec: str
+    def __init__(self, parts: _Optional[_Iterable[_Union[Part, _Mapping]]] = ..., times: _Optional[_Union[StageTimes, _Mapping]] = ..., load: _Optional[_Union[Load, _Mapping]] = ..., digest: _Optional[str] = ..., cut: _Optional[int] = ..., codec: _Optional[str] = ...) -> None: ...
 
 class StageTimes(_message.Message):
     __slots__ = ("queue_ms", "decode_ms", "tail_ms", "encode_ms", "server_ms")

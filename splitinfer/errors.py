@@ -19,6 +19,7 @@
     │   └── Refused                the cloud answered "no"; `.reason` says why
     ├── SecurityError              credentials are missing or were not accepted
     ├── NoFeasiblePlan             the budget excludes every plan
+    ├── SimulationError            a trace or a link setting is wrong, or the proxy cannot listen
     └── MissingExtra               an optional part is not installed; says how to install it
 
 Each message says what to do next and shows nothing of the inside. This module knows no library: gRPC status codes appear as
@@ -129,6 +130,10 @@ class SecurityError(SplitInferError):
 
 class NoFeasiblePlan(SplitInferError):
     """The budget excludes every plan."""
+
+
+class SimulationError(SplitInferError):
+    """A trace or a link setting is wrong, or the proxy cannot listen."""
 
 
 class MissingExtra(SplitInferError, ImportError):

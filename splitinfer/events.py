@@ -7,7 +7,7 @@ nobody reacts to an event inside the code that says it. Numbering and time stamp
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from enum import StrEnum
 
 from splitinfer.model import Digest, Model
@@ -70,12 +70,14 @@ class Transferred:
         elapsed_ms: from the first byte sent to the reply, less the server's own time: one-way delay, sending, reply.
         complete: False = it was broken off; `nbytes` then is what is known to have arrived (a bound, not a sample).
         first: the first on a fresh connection (slow start and handshake are in it).
+        attempted_bytes: what was to be sent, where it was broken off; None = unknown.
     """
 
     nbytes: int
     elapsed_ms: float
     complete: bool = True
     first: bool = False
+    attempted_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,3 +202,44 @@ class Recorded:
     seq: int
     at_ms: float
     event: Event
+
+
+EVENT_VERSION = 1
+"""Of the JSON form: raised when a field changes its meaning; new fields do not raise it."""
+
+
+def as_json(recorded: Recorded) -> dict[str, object]:
+    """An event as a JSON object: type, version, seq, at_ms and its fields; None = unknown.
+
+    A model is its digest and labels, a profile and a scorecard are the number of plans they hold.
+    """
+    event = recorded.event
+    head = {"type": type(event).__name__, "version": EVENT_VERSION, "seq": recorded.seq, "at_ms": round(recorded.at_ms, 3)}
+    return head | {f.name: _plain(getattr(event, f.name)) for f in fields(event)}
+
+
+def _plain(value: object) -> object:
+    match value:
+        case Model():
+            return {"digest": value.digest, "name": value.name, "version": value.version}
+        case Profile():
+            return {
+                "device": value.device,
+                "engine": value.engine,
+                "segment_ms": list(value.segment_ms),
+                "source": value.source,
+            }
+        case Scorecard():
+            return {"metric": value.metric, "plans": len(value.scores)}
+        case Cost():
+            return _fields(value) | {"latency_ms": value.latency_ms}
+        case tuple():
+            return [_plain(item) for item in value]
+        case _ if is_dataclass(value):
+            return _fields(value)
+    return value
+
+
+def _fields(value: object) -> dict[str, object]:
+    assert is_dataclass(value)
+    return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}

@@ -1,0 +1,265 @@
+"""The one object an application holds: inputs in, outputs out, wherever they are computed.
+
+It wires the parts together (engine, driver, scheduler, link, observers) and translates between the application's words and
+theirs. What is decided is decided in the scheduler; what is done is done by the driver.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+
+from splitinfer.backends.grpc_remote import GrpcRemote
+from splitinfer.backends.ort import OrtEngine
+from splitinfer.backends.prometheus import Metrics
+from splitinfer.bundle import Bundle
+from splitinfer.device.driver import Driver, now_ms
+from splitinfer.device.feed import Feed
+from splitinfer.device.journal import Journal
+from splitinfer.device.link import Cloud, Link
+from splitinfer.device.pipeline import in_order
+from splitinfer.device.planning import Planning
+from splitinfer.device.profiler import measure
+from splitinfer.device.requests import Hedges, Request
+from splitinfer.device.settings import Settings
+from splitinfer.device.slowed import Slowed
+from splitinfer.engine import Engine
+from splitinfer.errors import InvalidInput, RemoteError
+from splitinfer.events import BudgetSet, Event, Failed, Inferred, LinkChanged, ModelReady, Observer, Outcome, Recorded
+from splitinfer.flow import Answer, infer
+from splitinfer.model import Array, Model, Tensors
+from splitinfer.payload import Packer, Payload
+from splitinfer.plan import Budget, Conditions, Cost, Plan, Scorecard, Uplink
+from splitinfer.policy import policy
+from splitinfer.remote import Remote, Tls
+from splitinfer.scheduler import Scheduler
+
+Inputs = Mapping[str, Array | bytes]
+"""Input name -> array. An image input may be the bytes of a JPEG, PNG or WebP file of the model's size."""
+PROBE_PATIENCE_MS = 2000.0
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The answer to one request.
+
+    Attributes:
+        outputs: of the model, by name.
+        plan: what was carried out.
+        cost: measured times and bytes; the energy is modelled.
+        outcome: who computed it, and why.
+    """
+
+    outputs: Tensors
+    plan: Plan
+    cost: Cost
+    outcome: Outcome
+
+
+class Client:
+    """Runs a model on this device and in the cloud. Thread-safe. Close it, or use it as a context manager."""
+
+    def __init__(
+        self,
+        bundle: Bundle | Path | str,
+        cloud: str | Sequence[str] | None = None,
+        *,
+        tls: Tls | None = None,
+        token: str | None = None,
+        budget: Budget | None = None,
+        settings: Settings | None = None,
+    ) -> None:
+        """Opens a bundle, profiles its segments (each runs a few times) and starts to connect; a cloud that is down is no error.
+
+        Args:
+            bundle: a folder that `splitinfer build` made.
+            cloud: HOST:PORT of one replica or several; None = this device only.
+            tls: certificates; needed for addresses other than loopback.
+            token: bearer token.
+            budget: what requests may spend.
+            settings: how the device behaves.
+
+        Raises:
+            ModelError: the bundle cannot be used.
+            SecurityError: the cloud would be spoken to in plaintext.
+            NoFeasiblePlan: the budget excludes every plan.
+        """
+        self.settings = settings or Settings()
+        self._bundle = bundle if isinstance(bundle, Bundle) else Bundle.open(Path(bundle), verify=self.settings.verify)
+        self._budget = budget or Budget()
+        self._hedges = Hedges()
+        self._link: Link | None = None
+        self._packer = Packer(self.model, self._bundle.tables)
+        self._feed = Feed(now_ms())
+        self._planning = Planning(
+            Scheduler(policy(self.settings.policy), self._budget, self.settings.power), self._feed, self._probe
+        )
+        addresses = (cloud,) if isinstance(cloud, str) else tuple(cloud or ())
+        with ExitStack() as stack:
+            self._observe(stack)
+            self._driver = self._start(stack, Cloud(addresses, tls, token, self.settings.insecure) if addresses else None)
+            self._cleanup = stack.pop_all()
+
+    @property
+    def model(self) -> Model:
+        """What is run."""
+        return self._bundle.model
+
+    @property
+    def plan(self) -> Plan:
+        """What the next request would do."""
+        return self._planning.scheduler.plan
+
+    @property
+    def conditions(self) -> Conditions:
+        """What is believed of the link, the cloud and the battery."""
+        return self._planning.scheduler.conditions
+
+    @property
+    def fallback(self) -> bool:
+        """Whether an answer comes without the cloud: this device holds all segments."""
+        return self.model.whole
+
+    def infer(self, inputs: Inputs, budget: Budget | None = None) -> Result:
+        """One request.
+
+        Args:
+            inputs: see `Inputs`; dtypes and shapes as `model.inputs` says.
+            budget: for this request only; None = the client's.
+
+        Raises:
+            InvalidInput: the inputs do not fit the model.
+            RemoteError: the cloud did not answer in time, and this device does not hold the whole model.
+            NoFeasiblePlan: `budget` excludes every plan.
+        """
+        began_ms = now_ms()
+        spend = budget or self._budget
+        hedged = self._hedges.earn(spend.hedge_max_share)
+        request = Request(began_ms, spend, hedged, self._planning.scheduler)
+        plan = (lambda cut: self._planning.plan_from(cut, budget)) if budget else self._planning.plan_from
+        tensors, brought = self._taken(inputs)
+        flow = infer(self.model, self._driver.engine.hold(0, tensors), plan, request.terms())
+        try:
+            answer = self._driver.drive(flow, brought)
+        except RemoteError as error:
+            outcome = Outcome.REFUSED if type(error).__name__ == "Refused" else Outcome.EXPIRED
+            self._planning.hear(Failed(self.plan, outcome, str(error)))
+            raise
+        return self._finish(answer, request)
+
+    def stream(self, source: Iterable[Inputs], trigger: Callable[[Inputs], bool] | None = None) -> Iterator[Result]:
+        """Many requests, two in flight; results in the order of the inputs.
+
+        Args:
+            source: inputs.
+            trigger: says which inputs are worth inferring; the others cost nothing and yield nothing.
+        """
+        return in_order(source, self.infer, trigger)
+
+    def events(self) -> Iterator[Recorded]:
+        """Events from the first call of `next` on, until the client is closed. A reader that is too slow misses some."""
+        listener = self._feed.listen()
+        try:
+            yield from listener
+        finally:
+            self._feed.unlisten(listener)
+
+    def subscribe(self, observer: Observer) -> None:
+        """Calls `observer` for every event from now on, in a thread of its own."""
+        self._feed.subscribe(observer)
+
+    def tell(self, event: Event) -> None:
+        """Says something that the application knows first: `PowerRead`, or `LinkChanged` when the phone changes networks."""
+        self._planning.hear(event)
+
+    def set_budget(self, budget: Budget) -> None:
+        """Changes what requests may spend from now on.
+
+        Raises:
+            NoFeasiblePlan: it excludes every plan; the old budget stays.
+        """
+        self._planning.hear(BudgetSet(budget))
+        self._budget = budget
+
+    def close(self) -> None:
+        """Ends threads and connection. Requests in flight fail or finish here."""
+        self._cleanup.close()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def _observe(self, stack: ExitStack) -> None:
+        settings = self.settings
+        if settings.events_file is not None:
+            journal = Journal(settings.events_file)
+            stack.callback(journal.close)
+            self._feed.record(journal.write)
+        if settings.metrics_port is not None:
+            metrics = Metrics("device", settings.metrics_port)
+            stack.callback(metrics.close)
+            self._feed.subscribe(metrics)
+        for observer in settings.observers:
+            self._feed.subscribe(observer)
+        stack.callback(self._feed.close)
+
+    def _start(self, stack: ExitStack, cloud: Cloud | None) -> Driver:
+        engine = _engine(self._bundle, self.settings)
+        if cloud is None:
+            self._planning.hear(LinkChanged(up=False, cause="no cloud was given"))
+        profile = measure(engine, self._bundle.profile, now_ms)
+        scorecard = self._bundle.scorecard or Scorecard(self.model.digest, {})
+        self._planning.hear(ModelReady(self.model, profile, scorecard))
+        if cloud is not None:
+            self._link = Link.join(cloud, _connect, self._planning.hear, lambda: self.conditions.uplink)
+            stack.callback(self._link.leave, self._planning.hear)
+        driver = Driver(engine, self._packer, self._link.remote if self._link else None)
+        stack.callback(driver.close)
+        self._planning.start(self.settings.read_power, self.settings.power_every_ms)
+        stack.callback(self._planning.close)
+        return driver
+
+    def _taken(self, inputs: Inputs) -> tuple[Tensors, Callable[[Plan], Payload | None]]:
+        """The tensors, and the payload for cut 0 if the application brought an encoded image."""
+        files = {name: value for name, value in inputs.items() if isinstance(value, bytes)}
+        arrays = {name: value for name, value in inputs.items() if not isinstance(value, bytes)}
+        if not files:
+            self.model.check_inputs(arrays)
+            return arrays, lambda _plan: None
+        image = self.model.image_input
+        if image is None or files.keys() != {image}:
+            raise InvalidInput(f"only an image input may be given as the bytes of a file, got bytes for {sorted(files)}")
+        payload = self._packer.pack_encoded(files[image])
+        tensors = {**arrays, **self._packer.unpack(payload)}
+        self.model.check_inputs(tensors)
+        alone = len(self.model.inputs) == 1
+        return tensors, lambda plan: payload if alone and plan.cut == 0 else None
+
+    def _finish(self, answer: Answer, request: Request) -> Result:
+        if answer.outcome in (Outcome.RACED_LOCAL, Outcome.RACED_REMOTE):
+            self._hedges.spend()
+        computed_ms = sum(ms or 0.0 for ms in answer.segment_ms) + answer.cost.encode_ms + answer.raced_ms
+        uplink = self.conditions.uplink
+        sent_ms = max(answer.cost.uplink_ms - (uplink.rtt_ms / 2 if uplink else 0.0), 0.0)
+        energy_mj = self.settings.power.energy_mj(computed_ms, sent_ms, answer.cost.uplink_bytes)
+        cost = replace(answer.cost, energy_mj=energy_mj)
+        self._planning.hear(Inferred(answer.plan, cost, answer.outcome, answer.segment_ms, request.late()))
+        return Result(answer.outputs, answer.plan, cost, answer.outcome)
+
+    def _probe(self, nbytes: int) -> None:
+        if self._link is not None:
+            self._link.remote.probe(nbytes, now_ms() + PROBE_PATIENCE_MS)
+
+
+def _engine(bundle: Bundle, settings: Settings) -> Engine:
+    engine = OrtEngine(bundle, threads=settings.threads)
+    return engine if settings.slowdown == 1 else Slowed(engine, settings.slowdown)
+
+
+def _connect(cloud: Cloud, observe: Observer, rate: Callable[[], Uplink | None]) -> Remote:
+    return GrpcRemote(cloud.addresses, tls=cloud.tls, token=cloud.token, insecure=cloud.insecure, observe=observe, rate=rate)

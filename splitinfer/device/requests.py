@@ -1,0 +1,84 @@
+"""What one request is held to: when to lose patience with the cloud, and when to start on the rest here.
+
+The device can finish a request in `rest_ms`. It must start on that by due - rest_ms to be in time, so at that moment it
+starts, and the cloud's answer and its own race (Dean & Barroso, "The Tail at Scale", 2013). How many requests may be
+computed twice is limited.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from threading import Lock
+
+from splitinfer.device.driver import now_ms
+from splitinfer.flow import Terms
+from splitinfer.plan import Budget, Plan
+from splitinfer.scheduler import Scheduler
+
+PATIENCE_FACTOR = 3.0
+"""A reply that takes so many times what was predicted is not coming, or comes later than the rest would take here."""
+PATIENCE_MIN_MS = 300.0
+MARGIN = 1.1
+"""Runs vary by some per cent: start so much earlier."""
+HEDGES_KEPT = 3.0
+
+
+class Hedges:
+    """A bucket of permissions to compute twice: each request adds `hedge_max_share`, each race takes one. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._kept = 1.0
+        self._lock = Lock()
+
+    def earn(self, share: float) -> bool:
+        """Adds a request's share; says whether a race is allowed now."""
+        with self._lock:
+            self._kept = min(self._kept + share, HEDGES_KEPT)
+            return self._kept >= 1.0
+
+    def spend(self) -> None:
+        """A race was run."""
+        with self._lock:
+            self._kept -= 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request's clock and limits.
+
+    Attributes:
+        began_ms: when the application asked.
+        budget: what it may spend.
+        hedged: whether it may race.
+        scheduler: what is believed now.
+    """
+
+    began_ms: float
+    budget: Budget
+    hedged: bool
+    scheduler: Scheduler
+
+    def terms(self) -> Terms:
+        """For the flow."""
+        return Terms(self._patience_until_ms, self._race_from_ms)
+
+    def late(self) -> bool:
+        """Whether the budget's latency has passed."""
+        return self.budget.latency_ms is not None and now_ms() > self.began_ms + self.budget.latency_ms
+
+    def _patience_until_ms(self, plan: Plan) -> float | None:
+        due_ms = None if self.budget.latency_ms is None else self.began_ms + self.budget.latency_ms
+        if not self.scheduler.model.whole and due_ms is not None:
+            return due_ms
+        cost = self.scheduler.predicted(plan)
+        expected_ms = cost.latency_ms - cost.head_ms - cost.encode_ms
+        if expected_ms == float("inf"):
+            expected_ms = 0.0
+        return now_ms() + PATIENCE_FACTOR * expected_ms + PATIENCE_MIN_MS
+
+    def _race_from_ms(self, cut: int) -> float | None:
+        if not self.hedged or self.budget.latency_ms is None:
+            return None
+        profile = self.scheduler.profile
+        rest_ms = profile.head_ms(len(profile.segment_ms)) - profile.head_ms(cut)
+        return max(self.began_ms + self.budget.latency_ms - MARGIN * rest_ms, now_ms())

@@ -12,6 +12,8 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from splitinfer.cloud.settings import ServeSettings
+
 ROOT = Path(__file__).parents[2]
 BUILDS = ["base", "overlays/dev"]
 
@@ -114,6 +116,7 @@ def test_the_port_is_the_same_everywhere(build: str) -> None:
     assert container(build, "tails")["readinessProbe"]["grpc"]["port"] == port
     for which in ("head", "tails"):  # KubeRay takes the Service's ports from the head
         assert {"name": "serve-grpc", "containerPort": port} in container(build, which)["ports"]
+    assert {"name": "metrics", "containerPort": args(build)["metrics_port"]} in container(build, "tails")["ports"]
 
 
 @pytest.mark.parametrize("build", BUILDS)
@@ -154,6 +157,12 @@ def test_policies_select_the_pods_they_are_about(build: str) -> None:
     assert opened <= labels["tails"]
     assert not opened <= labels["head"]
     assert all(policies["splitinfer-ray"]["podSelector"]["matchLabels"].items() <= each for each in labels.values())
+
+
+@pytest.mark.parametrize("build", BUILDS)
+def test_the_server_takes_these_settings(build: str) -> None:
+    settings = ServeSettings.of(args(build))
+    assert settings.listen.startswith("0.0.0.0:")
 
 
 def test_plaintext_is_for_the_desk_only() -> None:

@@ -13,6 +13,23 @@ from splitinfer.payload import Payload
 
 
 @dataclass(frozen=True, slots=True)
+class Tls:
+    """How the cloud shows who it is, and how this device does: paths of PEM files.
+
+    Attributes:
+        ca: authorities that may vouch for the cloud; None = those that the transport knows.
+        cert: this device's certificate (mutual TLS).
+        key: its private key.
+        server_name: the name in the cloud's certificates; None = the host of the first address.
+    """
+
+    ca: str | None = None
+    cert: str | None = None
+    key: str | None = None
+    server_name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Reply:
     """What came back.
 
@@ -24,6 +41,7 @@ class Reply:
         server_ms: all of the time in the server; elapsed less this is the network.
         load_queue_ms: what the next request would wait.
         tail_scale: the server's tail time over its reference; None = unknown.
+        rtt_ms: what is believed of the round trip, to tell the way up from the way down; 0 = unknown.
         elapsed_ms: from send to reply, on the device's clock.
         uplink_bytes: on the wire, framing included.
     """
@@ -37,6 +55,7 @@ class Reply:
     tail_scale: float | None
     elapsed_ms: float
     uplink_bytes: int
+    rtt_ms: float = 0.0
 
 
 class Remote(Protocol):

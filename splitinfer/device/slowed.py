@@ -17,9 +17,9 @@ from splitinfer.model import Model, Tensors
 class Slowed:
     """An engine that takes `factor` times as long.
 
-    The time to stretch is CPU time of the calling thread: on a machine that others use too it does not grow with their load. So the
-    inner engine must compute in the thread that calls it (`OrtEngine(threads=1)` does). What the first run of a range does to load it
-    is stretched too: prepare ranges before.
+    The time to stretch is CPU time of the calling thread: on a machine that others use too it does not grow with their load.
+    So the inner engine must compute in the thread that calls it (`OrtEngine(threads=1)` does). What the first run of a range
+    does to load it is stretched too: prepare ranges before.
 
     Args:
         engine: does the work.

@@ -113,10 +113,18 @@ def test_the_ray_in_the_manifest_is_the_ray_in_the_image(build: str) -> None:
 @pytest.mark.parametrize("build", BUILDS)
 def test_the_port_is_the_same_everywhere(build: str) -> None:
     port = int(args(build)["listen"].rpartition(":")[2])
-    assert container(build, "tails")["readinessProbe"]["grpc"]["port"] == port
     for which in ("head", "tails"):  # KubeRay takes the Service's ports from the head
         assert {"name": "serve-grpc", "containerPort": port} in container(build, which)["ports"]
     assert {"name": "metrics", "containerPort": args(build)["metrics_port"]} in container(build, "tails")["ports"]
+
+
+@pytest.mark.parametrize("build", BUILDS)
+def test_readiness_asks_our_server_in_a_way_that_kubernetes_can(build: str) -> None:
+    probe = container(build, "tails")["readinessProbe"]
+    if "tls_cert" in args(build):
+        assert probe["tcpSocket"]["port"] == "serve-grpc"
+    else:
+        assert probe["grpc"]["port"] == int(args(build)["listen"].rpartition(":")[2])
 
 
 @pytest.mark.parametrize("build", BUILDS)

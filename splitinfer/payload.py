@@ -6,9 +6,21 @@ wire format.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from math import prod
 
-from splitinfer.model import Digest
+import numpy as np
+
+from splitinfer.codec import FALLBACK, Coder, codec, table_key
+from splitinfer.codec.picture import PictureCodec
+from splitinfer.errors import CodecError, CorruptPayload, DigestMismatch, InvalidCut, InvalidInput, PayloadTooLarge
+from splitinfer.model import Array, Digest, Model, Tensors, TensorSpec
+
+LIMIT_BYTES = 64 << 20
+"""What a payload may decode to, unless a packer is told otherwise."""
+
+_OUTPUT_CODEC = "raw"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,3 +67,159 @@ class Payload:
     def nbytes(self) -> int:
         """Coded bytes without framing."""
         return sum(part.nbytes for part in self.parts)
+
+
+class Packer:
+    """Makes and reads the payloads of one bundle. Coders are bound once; safe to use from several threads."""
+
+    def __init__(self, model: Model, tables: Mapping[str, bytes] | None = None, limit_bytes: int = LIMIT_BYTES) -> None:
+        """Makes a packer.
+
+        Args:
+            model: what was cut.
+            tables: of the codecs, by `codec.table_key`.
+            limit_bytes: the most that one payload may decode to.
+        """
+        self._model = model
+        self._tables = dict(tables or {})
+        self._limit_bytes = limit_bytes
+        self._bound: dict[tuple[int, str, str], tuple[str, Coder]] = {}
+        self._outputs = {spec.name: (spec, codec(_OUTPUT_CODEC).bind(spec)) for spec in model.outputs}
+
+    def pack(self, cut: int, codec_id: str, tensors: Tensors) -> Payload:
+        """Codes the tensors that cross at a cut.
+
+        Raises:
+            InvalidInput: they are not the tensors of that cut, or one is empty.
+            InvalidCut: nothing crosses there.
+            UnknownCodec: no such codec.
+        """
+        specs = self._crossing(cut)
+        if tensors.keys() != {spec.name for spec in specs}:
+            raise InvalidInput(f"expected tensors {sorted(spec.name for spec in specs)}, got {sorted(tensors)}")
+        parts = []
+        for spec in specs:
+            used, coder = self._coder(cut, spec, codec_id)
+            array = tensors[spec.name]
+            parts.append(Part(spec.name, spec.dtype, array.shape, used, tuple(coder.encode(array))))
+        return Payload(self._model.digest, cut, codec_id, tuple(parts))
+
+    def pack_encoded(self, file: bytes, codec_id: str) -> Payload:
+        """Lets an already encoded picture cross at cut 0 as it is; its pixels are not touched.
+
+        Args:
+            file: JPEG, PNG or WebP.
+            codec_id: of that format, "jpeg:90"; the quality is the plan's, the file may have another.
+
+        Raises:
+            InvalidInput: this model does not take one picture, or the file is not of this format or size.
+        """
+        specs = self._crossing(0)
+        chosen = codec(codec_id)
+        if len(specs) != 1 or specs[0].name != self._model.image_input or not isinstance(chosen, PictureCodec):
+            raise InvalidInput("an encoded picture needs a model with one image input and a codec for pictures")
+        try:
+            height, width = chosen.header(file)
+        except CodecError as error:
+            raise InvalidInput(f"this file does not fit {codec_id!r}: {error}") from error
+        shape = (1, height, width, 3)
+        if not specs[0].fits(shape):
+            raise InvalidInput(f"this picture is {height}x{width}; the model takes {list(specs[0].shape[1:3])}: resize it")
+        part = Part(specs[0].name, specs[0].dtype, shape, codec_id, (file,))
+        return Payload(self._model.digest, 0, codec_id, (part,))
+
+    def unpack(self, payload: Payload) -> dict[str, Array]:
+        """Decodes what crossed at a cut, after everything that it says of itself was checked.
+
+        Raises:
+            DigestMismatch: it is of another bundle.
+            InvalidCut: nothing crosses there.
+            UnknownCodec: no such codec.
+            PayloadTooLarge: it would decode to more than the limit.
+            CorruptPayload: it is not what `pack` would make.
+        """
+        self._check_digest(payload)
+        specs = {spec.name: spec for spec in self._crossing(payload.cut)}
+        if sorted(part.name for part in payload.parts) != sorted(specs):
+            raise CorruptPayload(f"the tensors are not those of cut {payload.cut}")
+        coders = []
+        for part in payload.parts:
+            spec = specs[part.name]
+            used, coder = self._coder(payload.cut, spec, payload.codec)
+            _check_part(spec, part, used)
+            if 0 in part.shape:
+                raise CorruptPayload(f"tensor {part.name!r} is empty")
+            coders.append(coder)
+        self._check_size(payload.parts)
+        return {part.name: coder.decode(part.chunks, part.shape) for coder, part in zip(coders, payload.parts, strict=True)}
+
+    def pack_outputs(self, outputs: Tensors) -> Payload:
+        """A reply: these outputs of the model, as they are. An output may be empty (nothing detected).
+
+        Raises:
+            InvalidInput: one is not an output of the model.
+        """
+        parts = []
+        for name, array in outputs.items():
+            if name not in self._outputs:
+                raise InvalidInput(f"{name!r} is not an output of this model; it has {sorted(self._outputs)}")
+            spec, coder = self._outputs[name]
+            chunks = tuple(coder.encode(array)) if array.size else ()
+            parts.append(Part(name, spec.dtype, array.shape, _OUTPUT_CODEC, chunks))
+        return Payload(self._model.digest, self._model.n, _OUTPUT_CODEC, tuple(parts))
+
+    def unpack_outputs(self, payload: Payload) -> dict[str, Array]:
+        """The outputs of a reply, as arrays that the application may write to.
+
+        Raises:
+            DigestMismatch: it is of another bundle.
+            PayloadTooLarge: it would decode to more than the limit.
+            CorruptPayload: it is not what `pack_outputs` would make.
+        """
+        self._check_digest(payload)
+        names = [part.name for part in payload.parts]
+        if payload.cut != self._model.n or len(set(names)) < len(names) or not self._outputs.keys() >= set(names):
+            raise CorruptPayload("a reply does not carry outputs of this model")
+        for part in payload.parts:
+            _check_part(self._outputs[part.name][0], part, _OUTPUT_CODEC)
+        self._check_size(payload.parts)
+        return {part.name: self._output(part) for part in payload.parts}
+
+    def _output(self, part: Part) -> Array:
+        if 0 in part.shape and not part.chunks:
+            return np.empty(part.shape, part.dtype)
+        array = self._outputs[part.name][1].decode(part.chunks, part.shape)
+        return array if array.flags.writeable else array.copy()
+
+    def _crossing(self, cut: int) -> tuple[TensorSpec, ...]:
+        if not 0 <= cut < self._model.n:
+            raise InvalidCut(f"nothing crosses at cut {cut}; this bundle has cuts 0 to {self._model.n}")
+        return self._model.cuts[cut].tensors
+
+    def _coder(self, cut: int, spec: TensorSpec, codec_id: str) -> tuple[str, Coder]:
+        """The codec of a plan for a tensor, or the fallback: integers lose nothing, unless they are the picture at cut 0."""
+        key = (cut, spec.name, codec_id)
+        found = self._bound.get(key)
+        if found is None:
+            chosen = codec(codec_id)
+            may_lose = not spec.lossless_only or (cut == 0 and spec.name == self._model.image_input)
+            used = codec_id if chosen.accepts(spec) and (chosen.lossless or may_lose) else FALLBACK
+            found = self._bound[key] = used, codec(used).bind(spec, self._tables.get(table_key(cut, spec.name, used)))
+        return found
+
+    def _check_digest(self, payload: Payload) -> None:
+        if payload.digest != self._model.digest:
+            raise DigestMismatch(f"this is bundle {self._model.digest[:12]}, the payload is of {payload.digest[:12]}")
+
+    def _check_size(self, parts: Iterable[Part]) -> None:
+        """An empty dimension counts as 1, so that it cannot hide a huge one."""
+        total = sum(prod(max(1, dim) for dim in part.shape) * np.dtype(part.dtype).itemsize for part in parts)
+        if total > self._limit_bytes:
+            raise PayloadTooLarge(f"a payload would decode to {total} bytes; the limit is {self._limit_bytes}")
+
+
+def _check_part(spec: TensorSpec, part: Part, codec_id: str) -> None:
+    if part.dtype != spec.dtype or min(part.shape, default=0) < 0 or not spec.fits(part.shape):
+        raise CorruptPayload(f"tensor {spec.name!r} is not {spec.dtype} of the shape of this model")
+    if part.codec != codec_id:
+        raise CorruptPayload(f"tensor {spec.name!r} must be coded as {codec_id!r}")

@@ -1,0 +1,51 @@
+"""`half`: floats as float16, which holds any activation a network in half precision could hold.
+
+Finite values beyond +-65504, and infinities, become +-65504: one value out of range must not turn into an infinity that poisons
+the tail. NaN stays NaN.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from splitinfer.codec.items import Chunk, SizedItemCodec, check_nbytes
+from splitinfer.model import Array, TensorSpec
+
+_LARGEST = float(np.finfo(np.float16).max)
+_HALF = np.dtype("<f2")
+
+
+class Half(SizedItemCodec):
+    """Two bytes a value."""
+
+    id = "half"
+    lossless = False
+
+    def accepts(self, spec: TensorSpec) -> bool:
+        """Floats that are wider than 16 bits."""
+        dtype = np.dtype(spec.dtype)
+        return dtype.kind == "f" and dtype.itemsize > _HALF.itemsize
+
+    def item(self, spec: TensorSpec, table: bytes | None) -> HalfItem:
+        """Needs no table."""
+        return HalfItem(np.dtype(spec.dtype))
+
+
+class HalfItem:
+    """Values <-> float16."""
+
+    def __init__(self, dtype: np.dtype[np.generic]) -> None:
+        self._dtype = dtype
+
+    def nbytes(self, size: int) -> int:
+        """Two a value."""
+        return size * _HALF.itemsize
+
+    def encode(self, values: Array) -> bytes:
+        """Rounds to nearest, saturates."""
+        return np.clip(values, -_LARGEST, _LARGEST).astype(_HALF).tobytes()
+
+    def decode(self, chunk: Chunk, size: int) -> Array:
+        """Widens."""
+        check_nbytes(chunk, self.nbytes(size))
+        return np.frombuffer(chunk, _HALF).astype(self._dtype)

@@ -1,0 +1,139 @@
+"""One bundle in a server: its engine, what its tails take here, and the work of one request.
+
+Knows no network; `answer` runs in a thread of the server's pool.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+
+from splitinfer.backends.ort import OrtEngine
+from splitinfer.bundle import Bundle
+from splitinfer.engine import Engine, Stop
+from splitinfer.errors import EngineError, InvalidCut
+from splitinfer.model import Cut, Tensors
+from splitinfer.payload import Packer, Payload
+from splitinfer.plan import Profile
+
+SMOOTHING = 0.1
+"""Weight of the newest measurement."""
+WARM_MAX = 16
+"""Tails that are loaded before the first request. Each keeps its own weights, and a bundle with every cut has a hundred."""
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The outputs that a tail computed, coded, and how long each stage took."""
+
+    payload: Payload
+    decode_ms: float
+    tail_ms: float
+    encode_ms: float
+
+    @property
+    def service_ms(self) -> float:
+        """All of the time in the thread."""
+        return self.decode_ms + self.tail_ms + self.encode_ms
+
+
+class Hosted:
+    """A bundle, ready to serve.
+
+    Args:
+        engine: runs its segments.
+        packer: reads and writes its payloads.
+        profile: the reference, for `tail_scale` and for the first estimates; None = there is none.
+    """
+
+    def __init__(self, engine: Engine, packer: Packer, profile: Profile | None = None) -> None:
+        self.model = engine.model
+        self._engine = engine
+        self._packer = packer
+        self._profile = profile
+        self._service_ms: dict[int, float] = {}
+        self.tail_scale: float | None = None
+
+    @classmethod
+    def open(cls, path: str | Path) -> Self:
+        """Opens a bundle, verifies it and warms its tails. Takes seconds.
+
+        Raises:
+            CorruptBundle: it is none, or was changed.
+        """
+        bundle = Bundle.open(path)
+        hosted = cls(OrtEngine(bundle), Packer(bundle.model, bundle.tables), bundle.profile)
+        hosted.warm()
+        return hosted
+
+    def check(self, cut: int) -> None:
+        """Refuses a cut that has no tail here.
+
+        Raises:
+            InvalidCut: there is no such cut, nothing is left to do there, or its segments are not held.
+        """
+        if not 0 <= cut < self.model.n or not self.model.holds_range(cut, self.model.n):
+            raise InvalidCut(f"no tail for cut {cut} here: `splitinfer inspect` lists the cuts of a bundle")
+
+    def service_ms(self, cut: int) -> float:
+        """What a request at `cut` will take in a thread; 0 = not known yet."""
+        return self._service_ms.get(cut, 0.0)
+
+    def answer(self, payload: Payload, stopper: Stop) -> Answer:
+        """Decodes, runs the tail, encodes.
+
+        Raises:
+            CodecError: the payload is not what it says.
+            Stopped: the stopper was asked.
+            EngineError: the runtime failed.
+        """
+        started = time.perf_counter()
+        held = self._engine.hold(payload.cut, self._packer.unpack(payload))
+        decoded = time.perf_counter()
+        outputs = self._engine.run(payload.cut, self.model.n, held, stopper).outputs()
+        ran = time.perf_counter()
+        reply = self._packer.pack_outputs(outputs)
+        packed = time.perf_counter()
+        return Answer(reply, (decoded - started) * 1e3, (ran - decoded) * 1e3, (packed - ran) * 1e3)
+
+    def learn(self, cut: int, answer: Answer) -> None:
+        """Takes a measurement into the estimates."""
+        self._service_ms[cut] = _smooth(self._service_ms.get(cut), answer.service_ms)
+        reference_ms = self._reference_ms(cut)
+        if reference_ms > 0:
+            self.tail_scale = _smooth(self.tail_scale, answer.tail_ms / reference_ms)
+
+    def _reference_ms(self, cut: int) -> float:
+        tails_ms = self._profile.tail_ms if self._profile else ()
+        return tails_ms[cut] if cut < len(tails_ms) else 0.0
+
+    def warm(self) -> None:
+        """Runs tails twice on zeros, so that the first request is as fast as the others and its time is known."""
+        for cut in self.model.cuts[: min(self.model.n, WARM_MAX)]:
+            if not self.model.holds_range(cut.index, self.model.n):
+                continue
+            try:
+                self._run(cut)
+                self._service_ms[cut.index] = self._run(cut)
+            except EngineError:
+                # Zeros at batch 1 are a guess; a model that refuses them may still take what devices send.
+                _log.warning("the tail of cut %d could not be tried on zeros; its first request will be slower", cut.index)
+
+    def _run(self, cut: Cut) -> float:
+        started = time.perf_counter()
+        self._engine.run(cut.index, self.model.n, self._engine.hold(cut.index, _zeros(cut)))
+        return (time.perf_counter() - started) * 1e3
+
+
+def _zeros(cut: Cut) -> Tensors:
+    return {t.name: np.zeros([1 if d is None else d for d in t.shape], t.dtype) for t in cut.tensors}
+
+
+def _smooth(old: float | None, new: float) -> float:
+    return new if old is None else old + SMOOTHING * (new - old)

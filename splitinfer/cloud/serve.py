@@ -1,0 +1,108 @@
+"""`splitinfer serve`: from settings to replicas that answer, and back.
+
+with start(ServeSettings(bundles=("model.bundle",))) as running:
+    print(running.addresses)
+    running.wait()
+"""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import tempfile
+import threading
+from dataclasses import dataclass, field
+from types import FrameType, TracebackType
+from typing import Self
+
+from splitinfer.bundle import Bundle
+from splitinfer.cloud import tails
+from splitinfer.cloud.security import check_exposure, open_gate, split_address
+from splitinfer.cloud.server import is_free
+from splitinfer.cloud.settings import ServeSettings
+from splitinfer.errors import Unreachable
+
+__all__ = ["Running", "ServeSettings", "start"]
+
+
+@dataclass(frozen=True)
+class Running:
+    """Replicas that answer.
+
+    Attributes:
+        settings: what was asked for.
+        addresses: HOST:PORT of each replica.
+        digests: of the bundles.
+    """
+
+    settings: ServeSettings
+    addresses: tuple[str, ...]
+    digests: tuple[str, ...]
+    _folder: str = field(repr=False)
+
+    def wait(self) -> None:
+        """Returns when the process is asked to end (SIGTERM, SIGINT). Main thread only."""
+        asked = threading.Event()
+
+        def ask(number: int, frame: FrameType | None) -> None:
+            asked.set()
+
+        # Ray has taken over SIGTERM; from here on it is ours.
+        before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            asked.wait()
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def stop(self) -> None:
+        """Drains the replicas, then ends what `start` started."""
+        tails.undeploy()
+        _leave(self.settings, self._folder)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.stop()
+
+
+def start(settings: ServeSettings) -> Running:
+    """Starts a local Ray, or joins a cluster, and serves. Returns when every replica answers.
+
+    Raises:
+        SecurityError: credentials are missing, or plaintext would be public.
+        CorruptBundle: a bundle cannot be opened.
+        Unreachable: the port is taken, or the cluster did not bring the replicas up.
+    """
+    check_exposure(settings)
+    if settings.ray_address is None:
+        settings = settings.absolute()
+        _check_here(settings)
+    folder = tempfile.mkdtemp(prefix="splitinfer-")
+    try:
+        tails.join(settings.ray_address, folder)
+        try:
+            tails.deploy(settings)
+        except RuntimeError as error:
+            raise Unreachable("the replicas did not start: see the log of Ray Serve") from error
+        addresses, digests = tails.where()
+    except BaseException:
+        _leave(settings, folder)
+        raise
+    return Running(settings, addresses, digests, folder)
+
+
+def _check_here(settings: ServeSettings) -> None:
+    """What would fail in the replicas a quarter of a minute later fails here at once."""
+    open_gate(settings)
+    for path in settings.bundles:
+        Bundle.open(path, verify=False)
+    host, port = split_address(settings.listen)
+    if port and not is_free(host, port):
+        raise Unreachable(f"{settings.listen} is taken: end what listens there, or choose another --listen (port 0 = any)")
+
+
+def _leave(settings: ServeSettings, folder: str) -> None:
+    tails.leave(own=settings.ray_address is None)
+    shutil.rmtree(folder, ignore_errors=True)

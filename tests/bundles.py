@@ -2,11 +2,11 @@
 
 `tiny_bundle` is a net with everything that makes cutting hard:
 
-    x -> conv1 -> relu -> a -> conv2(w) -> relu -> b -> add(a, b) -> mul(gate) -> conv2(w) -> mean -> flatten -> matmul(fc) -> logits
-                          a -> mean -> gate                          gate passes segment 1 by
-                                       gate -> flatten -> early      an output that the head makes
+    x -> conv1 -> relu -> a -> mean -> gate -> flatten -> early         an output that the head makes
+    a -> conv2(w) -> relu -> b                                          gate passes by unread
+    add(a, b) -> mul(gate) -> conv2(w) -> mean -> flatten -> matmul(fc) -> logits
 
-Segment 0 ends after a, gate and early; segment 1 after b; w is used by segments 1 and 2.
+One line is one segment; the weight w is used by two of them.
 """
 
 from __future__ import annotations

@@ -130,6 +130,42 @@ class OrtEngine:
             return self._ranges[start, stop]
 
 
+class Uncut:
+    """An ONNX model as it is, to compare a bundle with.
+
+    Args:
+        model: a serialised ModelProto with its weights inside.
+
+    Raises:
+        EngineError: the runtime cannot load it; says why in the runtime's words.
+    """
+
+    def __init__(self, model: bytes) -> None:
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = 1
+        options.inter_op_num_threads = 1
+        options.log_severity_level = _SILENT
+        try:
+            self._session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        except _ORT_ERRORS as error:
+            raise EngineError(f"onnxruntime cannot load the model: {str(error).splitlines()[0]}") from error
+
+    def run(self, inputs: Tensors) -> Tensors:
+        """All outputs of the model.
+
+        Raises:
+            EngineError: the runtime failed; says why in the runtime's words.
+        """
+        names = [output.name for output in self._session.get_outputs()]
+        options = ort.RunOptions()
+        options.log_severity_level = _SILENT
+        try:
+            arrays = self._session.run(names, dict(inputs), options)
+        except _ORT_ERRORS as error:
+            raise EngineError(f"onnxruntime failed to run the model: {str(error).splitlines()[0]}") from error
+        return {name: np.asarray(array) for name, array in zip(names, arrays, strict=True)}
+
+
 @dataclass(frozen=True, slots=True)
 class _Arrays:
     """`Held` as plain arrays: what crosses at the cut, read by the next segment or not, and the outputs made so far."""

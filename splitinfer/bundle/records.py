@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from splitinfer.errors import CorruptBundle
 from splitinfer.model import Digest
 from splitinfer.plan import Plan, PlanScore, Profile, Scorecard
+
+_MALFORMED = (KeyError, TypeError, ValueError, AttributeError, OverflowError)
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ def decode_info(data: bytes) -> Info:
     raw = _parse(data, "info.json")
     try:
         return Info(str(raw["name"]), str(raw["version"]), dict(raw["build"]))
-    except (KeyError, TypeError, ValueError) as error:
+    except _MALFORMED as error:
         raise _malformed("info.json") from error
 
 
@@ -62,11 +64,10 @@ def decode_scorecard(data: bytes, digest: Digest) -> Scorecard:
     """
     raw = _parse(data, "the scorecard")
     _check_digest(raw, digest, "the scorecard")
-    names = [f.name for f in fields(PlanScore)]
     try:
-        scores = {_plan(row): PlanScore(**{name: row[name] for name in names}) for row in raw["scores"]}
+        scores = {Plan(int(row["cut"]), str(row["codec"])): _score(row) for row in raw["scores"]}
         return Scorecard(digest, scores, str(raw["metric"]))
-    except (KeyError, TypeError, ValueError) as error:
+    except _MALFORMED as error:
         raise _malformed("the scorecard") from error
 
 
@@ -99,14 +100,14 @@ def decode_profile(data: bytes, digest: Digest) -> Profile:
             digest=digest,
             device=str(raw["device"]),
             engine=str(raw["engine"]),
-            segment_ms=tuple(None if ms is None else float(ms) for ms in raw["segment_ms"]),
+            segment_ms=tuple(_maybe(ms) for ms in raw["segment_ms"]),
             encode_ms={Plan.parse(plan): float(ms) for plan, ms in raw["encode_ms"].items()},
             decode_ms={Plan.parse(plan): float(ms) for plan, ms in raw["decode_ms"].items()},
             tail_ms=tuple(float(ms) for ms in raw["tail_ms"]),
             peak_bytes=None if raw["peak_bytes"] is None else int(raw["peak_bytes"]),
             source=str(raw["source"]),
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except _MALFORMED as error:
         raise _malformed("the profile") from error
 
 
@@ -116,7 +117,7 @@ def _encode(data: Mapping[str, Any]) -> bytes:
 
 def _parse(data: bytes, what: str) -> dict[str, Any]:
     try:
-        raw = json.loads(data)
+        raw = json.loads(data, parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
         raise _malformed(what) from error
     if not isinstance(raw, dict):
@@ -124,13 +125,29 @@ def _parse(data: bytes, what: str) -> dict[str, Any]:
     return raw
 
 
+def _refuse(constant: str) -> None:
+    # A loss of NaN would be within every budget.
+    raise ValueError(f"{constant} is no figure")
+
+
 def _check_digest(raw: Mapping[str, Any], digest: Digest, what: str) -> None:
     if raw.get("digest") != digest:
         raise CorruptBundle(f"{what} is for another bundle than {digest[:12]}: measure it again, or delete the file")
 
 
-def _plan(row: Mapping[str, Any]) -> Plan:
-    return Plan(int(row["cut"]), str(row["codec"]))
+def _score(row: Mapping[str, Any]) -> PlanScore:
+    return PlanScore(
+        bytes_p50=int(row["bytes_p50"]),
+        bytes_p95=int(row["bytes_p95"]),
+        accuracy_loss=_maybe(row["accuracy_loss"]),
+        accuracy_loss_bound=_maybe(row["accuracy_loss_bound"]),
+        n=int(row["n"]),
+        output_error=_maybe(row["output_error"]),
+    )
+
+
+def _maybe(value: Any) -> float | None:
+    return None if value is None else float(value)
 
 
 def _malformed(what: str) -> CorruptBundle:

@@ -1,0 +1,74 @@
+"""Numbers from rides: the table, and the JSON that docs/json.md describes. Nothing here was typed: each figure is computed."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from math import sqrt
+from statistics import fmean, stdev
+from typing import Any
+
+import numpy as np
+
+from splitinfer.bench.demo.run import Ride
+from splitinfer.bench.demo.scenario import Scenario
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One way in numbers. `se_ms` is the standard error of the mean; the energy is modelled."""
+
+    requests: int
+    answered: int
+    mean_ms: float
+    se_ms: float
+    p99_ms: float
+    uplink_bytes_mean: float
+    budget_misses: int
+    agreement: float
+    energy_mj: float
+
+
+def row(ride: Ride) -> Row:
+    """The numbers of one ride."""
+    times = [shot.latency_ms for shot in ride.shots]
+    costs = [shot.result.cost for shot in ride.shots]
+    return Row(
+        requests=len(ride.shots) + ride.unanswered,
+        answered=len(ride.shots),
+        mean_ms=fmean(times),
+        se_ms=stdev(times) / sqrt(len(times)) if len(times) > 1 else 0.0,
+        p99_ms=float(np.percentile(times, 99)),
+        uplink_bytes_mean=fmean(cost.uplink_bytes for cost in costs),
+        budget_misses=sum(ms > ride.scenario.latency_ms for ms in times),
+        agreement=fmean(shot.right for shot in ride.shots),
+        energy_mj=fmean(cost.energy_mj or 0.0 for cost in costs),
+    )
+
+
+def by_phase(ride: Ride) -> list[float | None]:
+    """Mean latency in each phase; None where no photo was taken."""
+    phases = range(len(ride.scenario.phases))
+    groups = [[shot.latency_ms for shot in ride.shots if shot.phase == index] for index in phases]
+    return [fmean(times) if times else None for times in groups]
+
+
+def as_object(rides: dict[str, Ride], scenario: Scenario, slowdown: float) -> dict[str, Any]:
+    """One sweep step as JSON."""
+    changes = rides["splitinfer"].plan_changes if "splitinfer" in rides else []
+    return {
+        "ways": {
+            name: asdict(row(ride)) | {"policy": ride.way.policy, "phase_mean_ms": by_phase(ride)} for name, ride in rides.items()
+        },
+        "device_slowdown": slowdown,
+        "phases": [asdict(phase) for phase in scenario.phases],
+        "plan_changes": [
+            {
+                "at_ms": round(at_s * 1e3, 1),
+                "from": None if change.old is None else str(change.old),
+                "to": str(change.new),
+                "cause": change.cause,
+                "reason": change.reason,
+            }
+            for at_s, change in changes
+        ],
+    }

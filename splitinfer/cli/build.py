@@ -1,0 +1,111 @@
+"""`splitinfer build`: an ONNX model in, a bundle out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from splitinfer.bundle import Bundle
+from splitinfer.cli.feeds import read_arrays
+from splitinfer.cli.inspect import describe
+from splitinfer.cli.output import json_option, kilobytes, print_json, print_table, progress_console
+from splitinfer.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from splitinfer.build import ImageInput
+
+
+@click.command("build")
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="Folder to make.")
+@click.option("--samples", type=click.Path(exists=True, path_type=Path), help=".npz, one array an input, samples on axis 0.")
+@click.option("--labels", "labels_key", help="Key of the labels in --samples; else agreement with the uncut model counts.")
+@click.option("--image-input", "image", help="NAME[:mean=..,std=..,order=rgb|bgr]: take the camera's own uint8 image at cut 0.")
+@click.option("--cut", "cuts", multiple=True, help="Cut here: a tensor, a node, or a cut's id or name. May be repeated.")
+@click.option("--cuts", "all_cuts", type=click.Choice(["all", "frontier"]), default="frontier", show_default=True)
+@click.option("--device-max-mb", type=float, help="Weights that the device may hold; later segments stay in the cloud.")
+@click.option("--metric", "metric_path", help="module:function (outputs, labels) -> score, higher is better.")
+@click.option("--name", help="Label; default: the file's name.")
+@click.option("--version", "version_label", default="1", show_default=True, help="Label.")
+@click.option("--force", is_flag=True, help="Replace --out if it is a bundle.")
+@json_option
+def command(model: Path, out: Path, **given: Any) -> int:
+    """Cut MODEL (an .onnx file) into a bundle; every cut is checked against the uncut model."""
+    from splitinfer.build import BuildOptions, build
+
+    samples = read_arrays(given["samples"]) if given["samples"] else None
+    labels = _labels(samples, given["labels_key"])
+    with _bars() as bars:
+        options = BuildOptions(
+            name=given["name"] or model.stem,
+            version=given["version_label"],
+            samples=samples,
+            labels=labels,
+            image_input=_image_input(given["image"]) if given["image"] else None,
+            cuts=given["cuts"] or given["all_cuts"],
+            device_max_bytes=int(given["device_max_mb"] * 1e6) if given["device_max_mb"] else None,
+            metric=_function(given["metric_path"]) if given["metric_path"] else None,
+            overwrite=given["force"],
+            progress=_advance(bars),
+        )
+        bundle = build(model, out, options)
+    if given["as_json"]:
+        print_json(describe(bundle) | {"path": str(out)})
+    else:
+        _report(bundle, samples is not None)
+    return 0
+
+
+def _labels(samples: dict[str, Any] | None, key: str | None) -> Any:
+    if key is None:
+        return None
+    if samples is None or key not in samples:
+        raise InvalidInput(f"--labels {key}: there is no such array in --samples")
+    return samples.pop(key)
+
+
+def _image_input(text: str) -> ImageInput:
+    from splitinfer.build import ImageInput
+
+    return ImageInput.parse(text)
+
+
+def _function(path: str) -> Callable[..., float]:
+    module, _, name = path.partition(":")
+    try:
+        function: Callable[..., float] = getattr(import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise click.BadParameter(f"--metric {path}: no such function; write module:function") from error
+    return function
+
+
+def _bars() -> Progress:
+    columns = (TextColumn("{task.description:<24}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    return Progress(*columns, console=progress_console, transient=True)
+
+
+def _advance(bars: Progress) -> Callable[[str, int, int], None]:
+    tasks: dict[str, Any] = {}
+
+    def advance(stage: str, done: int, total: int) -> None:
+        if stage not in tasks:
+            tasks[stage] = bars.add_task(stage, total=total)
+        bars.update(tasks[stage], completed=done, total=total)
+
+    return advance
+
+
+def _report(bundle: Bundle, scored: bool) -> None:
+    model = bundle.model
+    click.echo(f"{bundle.path}: {model.name}@{model.version}, {kilobytes(bundle.nbytes)}, digest {model.digest[:12]}")
+    print_table(
+        ("cut", "id", "name", "depth", "bytes"),
+        [(c.index, c.id, c.name[:48], c.depth, kilobytes(c.nbytes)) for c in model.cuts],
+    )
+    if not scored:
+        click.echo("Without --samples only lossless plans and half are offered; int8, int6, int4 and image codecs need samples.")

@@ -1,0 +1,176 @@
+"""`splitinfer demo`: the whole thing, live: a trained network, a cloud, a link that changes, and every rival on the same timeline."""
+
+from __future__ import annotations
+
+import tempfile
+from collections import deque
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Group
+from rich.live import Live
+from rich.panel import Panel
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.table import Table
+from rich.text import Text
+
+from splitinfer.bench.demo.outcome import as_object, row
+from splitinfer.bench.demo.run import Ride
+from splitinfer.bench.demo.scenario import COMMUTE
+from splitinfer.bench.demo.show import Rides, Watching, show
+from splitinfer.bench.demo.ways import Way
+from splitinfer.cli.output import json_option, kilobytes, print_json, print_table, progress_console
+from splitinfer.events import Event, Inferred, LinkChanged, PlanChanged, PowerRead, ProbeDue
+
+DEFAULT_SLOWDOWN = 8.0
+BARS = "▁▂▃▄▅▆▇█"
+SHOTS_SHOWN = 60
+
+
+@click.command("demo")
+@click.option("--device-slowdown", type=float, default=DEFAULT_SLOWDOWN, show_default=True, help="This machine, slowed down.")
+@click.option("--sweep", help="Run everything for each of these slowdowns, for example 2,4,8,16.")
+@click.option("--report", type=click.Path(path_type=Path), default=Path("demo-report.html"), show_default=True)
+@click.option("--keep", type=click.Path(path_type=Path), help="Keep the bundles in this folder.")
+@json_option
+def command(device_slowdown: float, sweep: str | None, report: Path, keep: Path | None, as_json: bool) -> int:
+    """Stream photos through a link that goes WiFi, LTE, tunnel, LTE, WiFi, while the battery drains."""
+    slowdowns = [float(part) for part in sweep.split(",")] if sweep else [device_slowdown]
+    with ExitStack() as stack:
+        folder = keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="splitinfer-demo-")))
+        folder.mkdir(parents=True, exist_ok=True)
+        screen = stack.enter_context(Screen())
+        assets, rides = show(folder, slowdowns, screen.watching())
+        steps = [as_object(rides[slowdown], COMMUTE, slowdown) for slowdown in slowdowns]
+        from splitinfer.cli.demo_report import page
+
+        report.write_text(page(assets, rides, COMMUTE), encoding="utf-8")
+    if as_json:
+        print_json(steps[0] | ({"sweep": steps} if sweep else {}) | {"report": str(report)})
+    else:
+        for slowdown in slowdowns:
+            _print(rides[slowdown], slowdown)
+        click.echo(f"report: {report}")
+    return 0
+
+
+def _print(rides: Rides, slowdown: float) -> None:
+    rows = {name: row(ride) for name, ride in rides.items()}
+    print_table(
+        ("way", "plan", "answered", "mean ms", "± s.e.", "p99 ms", "bytes up", "misses", "agreement", "mJ (modelled)"),
+        [
+            (
+                name,
+                rides[name].way.policy.removeprefix("static:"),
+                f"{r.answered}/{r.requests}",
+                r.mean_ms,
+                r.se_ms,
+                r.p99_ms,
+                kilobytes(r.uplink_bytes_mean),
+                r.budget_misses,
+                f"{r.agreement:.3f}",
+                r.energy_mj,
+            )
+            for name, r in rows.items()
+        ],
+        title=f"\ndevice slowed down {slowdown:g} times, budget {COMMUTE.latency_ms:g} ms",
+    )
+    best = min(rows, key=lambda name: rows[name].mean_ms)
+    click.echo(f"lowest mean latency: {best}")
+
+
+class Screen:
+    """What is going on, live on stderr."""
+
+    def __init__(self) -> None:
+        self._stage = ""
+        self._ride: Ride | None = None
+        self._log: deque[str] = deque(maxlen=8)
+        self._bars = Progress(TextColumn("{task.description:<24}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
+        self._tasks: dict[str, Any] = {}
+        self._live = Live(console=progress_console, refresh_per_second=8, transient=True, get_renderable=self._render)
+
+    def __enter__(self) -> Screen:
+        self._live.__enter__()
+        return self
+
+    def __exit__(self, *failure: Any) -> None:
+        self._live.__exit__(*failure)
+
+    def watching(self) -> Watching:
+        """For `show`."""
+        return Watching(building=self._building, stage=self._staged, way=self._began, event=self._heard)
+
+    def _building(self, stage: str, done: int, total: int) -> None:
+        if stage not in self._tasks:
+            self._tasks[stage] = self._bars.add_task(stage, total=total)
+        self._bars.update(self._tasks[stage], completed=done, total=total)
+
+    def _staged(self, text: str) -> None:
+        self._stage, self._ride = text, None
+        if not progress_console.is_terminal:
+            progress_console.print(text)
+
+    def _began(self, way: Way) -> None:
+        self._staged(f"{way.name} ({way.policy})")
+        self._log.clear()
+
+    def _heard(self, ride: Ride, event: Event) -> None:
+        self._ride = ride
+        if (line := _line(event)) is not None:
+            self._log.append(f"{ride.at_s:6.2f} s  {line}")
+
+    def _render(self) -> Group | Text:
+        ride = self._ride
+        if ride is None:
+            return Group(Text(self._stage, style="bold"), self._bars)
+        return Group(_now(ride), _latencies(ride), Panel("\n".join(self._log), title="events", title_align="left"))
+
+
+def _line(event: Event) -> str | None:
+    match event:
+        case PlanChanged(old, new, cause, reason):
+            return f"plan {old} → {new}  [{cause}] {reason}"
+        case LinkChanged(up, cause, _):
+            return f"link {'up' if up else 'DOWN'}  {cause}"
+        case ProbeDue(nbytes):
+            return f"probe {nbytes} B"
+        case Inferred(plan, cost, outcome, _, late) if late or outcome not in ("local", "remote"):
+            return f"{outcome} {plan} {cost.latency_ms:.0f} ms{' LATE' if late else ''}"
+        case PowerRead():
+            return None
+    return None
+
+
+def _now(ride: Ride) -> Table:
+    at_s = ride.at_s
+    phase = ride.scenario.phases[ride.scenario.phase_at(at_s)]
+    battery = ride.scenario.battery_at(at_s).battery or 0.0
+    client = ride.client
+    uplink = client.conditions.uplink if client else None
+    believed = f"{uplink.rate_bps / 1e6:.1f} Mbit/s, {uplink.rtt_ms:.0f} ms" if uplink else "unknown"
+    sent = sum(shot.result.cost.uplink_bytes for shot in ride.shots)
+    table = Table.grid(padding=(0, 3))
+    table.add_row(
+        Text(ride.way.name, style="bold"),
+        f"{at_s:4.1f}/{ride.scenario.duration_s:.0f} s",
+        f"{phase.name}: {phase.uplink_mbps:g} Mbit/s, {phase.rtt_ms:g} ms",
+        f"believed: {believed}",
+        f"plan {client.plan if client else '-'}",
+        f"battery {battery:.0%}",
+        f"sent {kilobytes(sent)}",
+    )
+    return table
+
+
+def _latencies(ride: Ride) -> Text:
+    budget_ms = ride.scenario.latency_ms
+    text = Text("latency  ")
+    for shot in ride.shots[-SHOTS_SHOWN:]:
+        level = min(int(shot.latency_ms / budget_ms * (len(BARS) - 1)), len(BARS) - 1)
+        text.append(BARS[level], style="red" if shot.latency_ms > budget_ms else "green")
+    if ride.shots:
+        text.append(f"  {ride.shots[-1].latency_ms:.0f} ms of {budget_ms:.0f}")
+    return text

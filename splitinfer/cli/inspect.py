@@ -1,0 +1,109 @@
+"""`splitinfer inspect`: what is in a bundle, as text, as JSON, or drawn."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from splitinfer.bundle import Bundle
+from splitinfer.cli.output import json_option, kilobytes, print_json, print_table
+from splitinfer.model import TensorSpec
+
+
+@click.command("inspect")
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.option("--html", type=click.Path(path_type=Path), help="Draw the model with its cuts, bytes and times into this file.")
+@json_option
+def command(bundle: Path, html: Path | None, as_json: bool) -> int:
+    """Show BUNDLE: cuts, segments, plans with their scores."""
+    opened = Bundle.open(bundle)
+    if html is not None:
+        from splitinfer.cli.picture import page
+
+        html.write_text(page(opened), encoding="utf-8")
+    if as_json:
+        print_json(describe(opened))
+    else:
+        _print(opened)
+    return 0
+
+
+def describe(bundle: Bundle) -> dict[str, Any]:
+    """A bundle as JSON (docs/json.md)."""
+    model = bundle.model
+    return {
+        "digest": model.digest,
+        "name": model.name,
+        "version": model.version,
+        "inputs": [_spec(t) for t in model.inputs],
+        "outputs": [_spec(t) for t in model.outputs],
+        "image_input": model.image_input,
+        "holds": sorted(model.holds),
+        "cuts": [
+            {
+                "index": c.index,
+                "id": c.id,
+                "name": c.name,
+                "depth": c.depth,
+                "tensors": [_spec(t) for t in c.tensors],
+                "bytes": c.nbytes,
+            }
+            for c in model.cuts
+        ],
+        "segments": [
+            {"index": s.index, "sha256": s.sha256, "bytes": s.nbytes, "nodes": s.nodes, "operations": s.operations}
+            for s in model.segments
+        ],
+        "metric": bundle.scorecard.metric if bundle.scorecard else None,
+        "plans": _plans(bundle),
+    }
+
+
+def _plans(bundle: Bundle) -> list[dict[str, Any]]:
+    scores = bundle.scorecard.scores if bundle.scorecard else {}
+    return [{"cut": plan.cut, "codec": plan.codec, **asdict(score)} for plan, score in sorted(scores.items())]
+
+
+def _spec(spec: TensorSpec) -> dict[str, Any]:
+    return {"name": spec.name, "dtype": spec.dtype, "shape": list(spec.shape)}
+
+
+def _print(bundle: Bundle) -> None:
+    model = bundle.model
+    click.echo(f"{model.name}@{model.version}  digest {model.digest}  {kilobytes(bundle.nbytes)}")
+    if not model.whole:
+        click.echo(f"holds segments {sorted(model.holds)} of {model.n}: no answer without the cloud")
+    profile = bundle.profile
+    print_table(
+        ("cut", "id", "crosses", "depth", "bytes", "head ms", "tail ms"),
+        [
+            (
+                c.index,
+                c.id,
+                ", ".join(f"{t.name}{list(t.shape)}" for t in c.tensors)[:60] or "nothing",
+                c.depth,
+                kilobytes(c.nbytes),
+                profile.head_ms(c.index) if profile else None,
+                profile.tail_ms[c.index] if profile and c.index < len(profile.tail_ms) else None,
+            )
+            for c in model.cuts
+        ],
+    )
+    print_table(
+        ("plan", "bytes p50", "bytes p95", "accuracy loss", "<= (95 %)", "n", "output error"),
+        [
+            (
+                f"{row['cut']}/{row['codec']}",
+                kilobytes(row["bytes_p50"]),
+                kilobytes(row["bytes_p95"]),
+                row["accuracy_loss"],
+                row["accuracy_loss_bound"],
+                row["n"],
+                row["output_error"],
+            )
+            for row in _plans(bundle)
+        ],
+    )

@@ -1,0 +1,33 @@
+"""`splitinfer verify`: every cut against the uncut model, on an input of yours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from splitinfer.bundle import Bundle
+from splitinfer.cli.feeds import read_feeds
+from splitinfer.cli.output import json_option, print_json, print_table
+
+
+@click.command("verify")
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.option("--input", "source", type=click.Path(exists=True, path_type=Path), help="Feeds (.npz, .npy, image); else random.")
+@json_option
+def command(bundle: Path, source: Path | None, as_json: bool) -> int:
+    """Check every cut of BUNDLE against the uncut model."""
+    from splitinfer.build import random_feeds, verify
+
+    opened = Bundle.open(bundle)
+    checks = verify(opened, read_feeds(source, opened.model) if source else random_feeds(opened.model))
+    ok = all(check.ok for check in checks)
+    rows = [
+        {"index": c.index, "id": c.id, "max_abs_error": c.max_abs_error, "max_rel_error": c.max_rel_error} for c in checks
+    ]
+    if as_json:
+        print_json({"ok": ok, "cuts": rows})
+    else:
+        print_table(("cut", "id", "max abs error", "max rel error"), [tuple(row.values()) for row in rows])
+        click.echo("every cut gives the same answer" if ok else "SOME CUTS DIFFER from the uncut model by more than 1e-4")
+    return 0 if ok else 1

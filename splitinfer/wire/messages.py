@@ -52,7 +52,7 @@ class Answer:
         decode_ms: of the request.
         tail_ms: in the segments.
         encode_ms: of the outputs.
-        server_ms: from the first handling of the request to the reply; includes all of the above.
+        server_ms: from when the whole request was here to the reply; includes all of the above.
         load_queue_ms: what a request that comes now would wait.
         load_in_flight: requests in the server.
         tail_scale: tail time over the reference profile's; None = not known yet.

@@ -1,0 +1,242 @@
+"""Whether there is a link, and a fresh line when there was none.
+
+One thread per cloud. It holds a line on which a server has answered, listens there to the list of live servers, and looks
+again when that ends or somebody doubts it. A connection through which nothing comes is not waited for: its retransmissions back
+off for as long as the outage lasted. New ones are tried instead, and the first that is answered takes over.
+
+          answered                      stream broke, or doubt()
+    ? ------------> up: listening  <------------------------------> asked again, on the same line
+    |                 |   ^                                               |
+    | silence         |   | answered on a fresh line                      | silence
+    +---------------> down: send() fails at once <------- lost() --------+
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import Condition, Lock, Thread
+
+import grpc
+
+from splitinfer import wire
+from splitinfer.backends.grpc_remote.failure import Failure
+from splitinfer.backends.grpc_remote.line import Call, Line
+from splitinfer.errors import CorruptPayload, DeadlineExceeded, RemoteError, SecurityError, Unreachable
+from splitinfer.events import Event, LinkChanged, LoadReported, Observer
+from splitinfer.plan import Uplink
+
+PATIENCE_S = 0.3
+"""A line that is in doubt has this long to answer, or three round trips."""
+ATTEMPT_S = 1.0
+"""A fresh line has this long for its handshakes and an answer, or six round trips."""
+PAUSE_S = 0.25
+"""Between two attempts, and between two listenings."""
+QUIET_S = 30.0
+"""After a server declined to list the others."""
+
+
+class Keeper:
+    """The link to one cloud.
+
+    Args:
+        addresses: as the application gave them; they stay known for ever.
+        open_line: opens a channel.
+        allowed: whether an address that a server announced may be used.
+        observe: hears `LinkChanged` and `LoadReported`, one at a time.
+        rate: what is believed of the link.
+    """
+
+    def __init__(
+        self,
+        addresses: tuple[str, ...],
+        open_line: Callable[[tuple[str, ...]], Line],
+        allowed: Callable[[str], bool],
+        observe: Observer,
+        rate: Callable[[], Uplink | None],
+    ) -> None:
+        self._given = self._addresses = addresses
+        self._open_line = open_line
+        self._allowed = allowed
+        self._observe = observe
+        self._rate = rate
+        self._saying = Lock()
+        self._changed = Condition()
+        self._up: bool | None = None
+        self._closed = False
+        self._doubted = False
+        self._trouble: RemoteError | SecurityError = Unreachable("not connected yet")
+        self._line: Line | None = None
+        self._attempt: Line | None = None
+        self._listening: Call | None = None
+        self._thread = Thread(target=self._keep, name="splitinfer-link", daemon=True)
+        self._thread.start()
+
+    @contextmanager
+    def lent(self, timeout_s: float | None) -> Iterator[Line]:
+        """The line, for one call. Waits only while nothing is known yet.
+
+        Raises:
+            Unreachable: there is no link.
+            DeadlineExceeded: it was not known in time.
+            SecurityError: the last attempt failed at that.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._up is not None or self._closed, timeout_s)
+            if self._closed:
+                raise Unreachable("this connection was closed")
+            if self._up is None:
+                raise DeadlineExceeded("no connection in time")
+            if not self._up or self._line is None:
+                # A new exception each time: a traceback belongs to one raise.
+                raise type(self._trouble)(*self._trouble.args)
+            line = self._line
+            line.take()
+        try:
+            yield line
+        finally:
+            line.give_back()
+
+    def say(self, event: Event) -> None:
+        """Tells the observer."""
+        with self._saying:
+            self._observe(event)
+
+    def lost(self, line: Line, cause: str) -> None:
+        """Nothing comes through `line`: the link is down until something does."""
+        with self._changed:
+            if line is not self._line:
+                return
+        self._set(False, cause, Unreachable(f"the cloud does not answer ({cause}): computing on the device"))
+        self._look_again()
+
+    def doubt(self, line: Line) -> None:
+        """Something went wrong with `line`: look whether the link is still there."""
+        with self._changed:
+            if line is not self._line:
+                return
+        self._look_again()
+
+    def close(self) -> None:
+        """Ends everything, calls included."""
+        with self._changed:
+            self._closed = True
+            lines = (self._line, self._attempt)
+            self._changed.notify_all()
+        self._look_again()
+        for line in lines:
+            if line is not None:
+                line.close()
+        self._thread.join()
+
+    def _keep(self) -> None:
+        while not self._closed:
+            with self._changed:
+                line, self._doubted = self._line, False
+            if line is None or not self._up or self._is_silent(line):
+                line = self._fresh()
+            elif line.addresses != self._addresses:
+                line = self._moved(line)
+            if line is not None:
+                self._listen(line)
+
+    def _is_silent(self, line: Line) -> bool:
+        trouble = line.trouble(self._time_s(PATIENCE_S, 3))
+        if trouble is not None:
+            self._down(Failure.of(trouble))
+        return trouble is not None
+
+    def _fresh(self) -> Line | None:
+        """Tries new lines until one is answered; None once closed."""
+        while not self._closed:
+            line = self._try()
+            if line is not None:
+                return line
+            with self._changed:
+                self._changed.wait_for(lambda: self._closed, PAUSE_S)
+        return None
+
+    def _moved(self, line: Line) -> Line:
+        """A line to the servers that are known now; the old one where that fails."""
+        return self._try(quietly=True) or line
+
+    def _try(self, quietly: bool = False) -> Line | None:
+        line = self._open_line(self._addresses)
+        with self._changed:
+            self._attempt = line
+            if self._closed:
+                return None
+        trouble = line.trouble(self._time_s(ATTEMPT_S, 6))
+        if trouble is not None:
+            line.close()
+            if not quietly:
+                self._down(Failure.of(trouble))
+            return None
+        with self._changed:
+            old, self._line, self._attempt = self._line, line, None
+        if old is not None:
+            old.retire()
+        self._set(True, "connected")
+        return line
+
+    def _down(self, failure: Failure) -> None:
+        self._set(False, "timeout" if failure.late else str(failure.error), failure.error)
+
+    def _set(self, up: bool, cause: str, trouble: RemoteError | SecurityError | None = None) -> None:
+        with self._saying:
+            with self._changed:
+                if self._closed:
+                    return
+                same, self._up = self._up is up, up
+                self._trouble = trouble or self._trouble
+                self._changed.notify_all()
+            if not same:
+                self._observe(LinkChanged(up, cause))
+
+    def _look_again(self) -> None:
+        with self._changed:
+            self._doubted = True
+            listening = self._listening
+            self._changed.notify_all()
+        if listening is not None:
+            listening.cancel()
+
+    def _listen(self, line: Line) -> None:
+        """Hears the list of servers until it ends, changes, or the line is doubted."""
+        call = line.endpoints()
+        with self._changed:
+            self._listening = call
+            if self._doubted or self._closed:
+                call.cancel()
+        began = time.monotonic()
+        pause_s = 0.0
+        try:
+            for message in call:
+                if not self._heard(line, message):
+                    break
+        except grpc.RpcError as error:
+            pause_s = QUIET_S if Failure.of(error).answered else 0.0
+        except CorruptPayload:
+            pause_s = QUIET_S
+        finally:
+            call.cancel()
+            with self._changed:
+                self._listening = None
+        pause_s = max(pause_s, PAUSE_S - (time.monotonic() - began))
+        with self._changed:
+            self._changed.wait_for(lambda: self._doubted or self._closed, pause_s)
+
+    def _heard(self, line: Line, message: bytes) -> bool:
+        """Takes one list of servers in; False where this line does not lead to all of them."""
+        endpoints = wire.decode_endpoints(message)
+        self.say(LoadReported(endpoints.load_queue_ms, endpoints.tail_scale))
+        # Servers behind a proxy announce names that are not those we know them by: then what was given is all there is.
+        if set(endpoints.addresses) & set(self._given):
+            learned = (address for address in endpoints.addresses if self._allowed(address))
+            self._addresses = tuple(dict.fromkeys((*self._given, *learned)))
+        return self._addresses == line.addresses
+
+    def _time_s(self, least_s: float, round_trips: float) -> float:
+        uplink = self._rate()
+        return least_s if uplink is None else max(least_s, round_trips * uplink.rtt_ms / 1e3)

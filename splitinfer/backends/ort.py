@@ -15,7 +15,7 @@ trusted: weights are found by name in the folder of blobs alone.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -266,14 +266,17 @@ def _read(bundle: Bundle, index: int) -> pb.Model:
     return model
 
 
-def _join(parts: Iterable[pb.Model], inputs: Iterable[str], outputs: Iterable[str]) -> bytes:
+def _join(parts: Sequence[pb.Model], inputs: Sequence[str], outputs: Sequence[str]) -> bytes:
     """One graph out of several that follow each other.
 
-    Merging appends nodes, and all fields that our schema does not list; what may come twice is then kept once.
+    Each part brings the functions of the whole model, so those of the first will do. Merging graphs appends what our schema lists
+    and what it does not; what may come twice is then kept once.
     """
     joined = pb.Model()
-    for part in parts:
-        joined.MergeFrom(part)
+    joined.CopyFrom(parts[0])
+    for part in parts[1:]:
+        joined.graph.MergeFrom(part.graph)
+        joined.opset_import.extend(part.opset_import)
     graph = joined.graph
     typed = {info.name: info for info in (*graph.input, *graph.output)}
     _keep(graph.input, [typed[name] for name in inputs])

@@ -1,0 +1,129 @@
+"""What counts as an answer, how many of them changed, and how sure that is.
+
+The bound is one-sided at 95 %: with so few samples, the true share of changed answers is no larger than this in 95 of 100 cases.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import lgamma, log, log1p
+
+import numpy as np
+
+from splitinfer.errors import InvalidInput
+from splitinfer.model import Array, Tensors
+
+Metric = Callable[[Array, Tensors], float]
+"""(labels, outputs) -> score, higher is better."""
+
+MOVED = 0.01
+"""A model with one number an item gives another answer when that number moves by more than this share of the largest."""
+_RESAMPLES = 200
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Compares the answers of a plan with those of the uncut model.
+
+    Attributes:
+        wanted: outputs of the uncut model, all samples along axis 0.
+        labels: one a sample; None = compare answers only.
+        metric: of the task; None = share of right labels.
+    """
+
+    wanted: Tensors
+    labels: Array | None = None
+    metric: Metric | None = None
+
+    @property
+    def name(self) -> str:
+        """What a loss means here."""
+        if self.labels is None:
+            return "agreement"
+        return "accuracy" if self.metric is None else getattr(self.metric, "__name__", "metric")
+
+    def loss(self, got: Tensors) -> tuple[float, float]:
+        """Loss of a plan, and its upper bound.
+
+        Without labels: the share of answers that differ. With labels: the drop of the share of right ones; the bound then counts
+        the answers that became wrong and not those that became right, which can only make it larger. With a metric: its drop, and
+        the 95th percentile of the drop over 200 seeded resamples of the samples.
+        """
+        if self.labels is not None and self.metric is not None:
+            return self._metric_loss(got, self.labels, self.metric)
+        before, after = answers(self.wanted), answers(got)
+        if self.labels is None:
+            changed = differs(after, before)
+            return float(changed.mean()), upper_bound(int(changed.sum()), len(changed))
+        right, still = before == self.labels, after == self.labels
+        spoilt = int((right & ~still).sum())
+        return max(0.0, float(right.mean() - still.mean())), upper_bound(spoilt, len(right))
+
+    def _metric_loss(self, got: Tensors, labels: Array, metric: Metric) -> tuple[float, float]:
+        def drop(rows: Array) -> float:
+            before = {name: array[rows] for name, array in self.wanted.items()}
+            after = {name: array[rows] for name, array in got.items()}
+            return metric(labels[rows], before) - metric(labels[rows], after)
+
+        n = len(labels)
+        random = np.random.default_rng(0)
+        drops = [drop(random.integers(0, n, n)) for _ in range(_RESAMPLES)]
+        loss = max(0.0, drop(np.arange(n)))
+        return loss, max(loss, float(np.quantile(drops, 0.95)))
+
+
+def answers(outputs: Tensors) -> Array:
+    """One answer a sample: of the first float output the place of the largest number, or the number where there is only one.
+
+    Without a float output: the first output as it is.
+    """
+    first = next((array for array in outputs.values() if array.dtype.kind == "f"), None)
+    if first is None:
+        return next(iter(outputs.values()))
+    rows = first.reshape(len(first), -1)
+    return np.asarray(rows.argmax(axis=1)) if rows.shape[1] > 1 else rows[:, 0]
+
+
+def differs(got: Array, wanted: Array) -> Array:
+    """Whether each answer differs."""
+    if wanted.dtype.kind == "f":
+        distance = np.abs(got.astype(np.float64) - wanted)
+        return np.asarray(~(distance <= MOVED * np.abs(wanted).max(initial=0.0)))
+    return np.asarray((got != wanted).reshape(len(wanted), -1).any(axis=1))
+
+
+def check_labels(labels: Array, samples: int) -> None:
+    """Refuses labels that do not belong to the samples.
+
+    Raises:
+        InvalidInput: another number of them.
+    """
+    if len(labels) != samples:
+        raise InvalidInput(f"there are {len(labels)} labels for {samples} samples: give one a sample")
+
+
+def upper_bound(changed: int, n: int, confidence: float = 0.95) -> float:
+    """Clopper-Pearson upper bound of a share, one-sided.
+
+    The largest p for which seeing at most `changed` of `n` still has a probability of 1 - confidence; found by bisection on the
+    binomial distribution. Source: Clopper and Pearson, Biometrika 26 (1934).
+
+    Args:
+        changed: of the samples.
+        n: samples; at least 1.
+        confidence: 0..1.
+    """
+    if changed >= n:
+        return 1.0
+    low, high = changed / n, 1.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if _at_most(changed, n, middle) > 1 - confidence else (low, middle)
+    return high
+
+
+def _at_most(k: int, n: int, p: float) -> float:
+    """P(X <= k) of a binomial X(n, p), 0 < p < 1."""
+    terms = [lgamma(n + 1) - lgamma(i + 1) - lgamma(n - i + 1) + i * log(p) + (n - i) * log1p(-p) for i in range(k + 1)]
+    return float(np.exp(terms).sum())

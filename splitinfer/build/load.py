@@ -1,0 +1,219 @@
+"""Reads an ONNX file and brings it into one plain form, or says why it cannot be cut.
+
+The plain form: weights inside the model (never listed as inputs, never written as Constant nodes), IR version at least 4, no node
+that leads to no output. Knows nothing of cuts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import onnx
+from google.protobuf.message import DecodeError
+
+from splitinfer.errors import UnsupportedModel
+
+MAX_BYTES = 2_000_000_000
+"""A protobuf message cannot be larger than 2 GiB, and the model is held as one."""
+
+RANDOM = frozenset({"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli"})
+_WEIGHTED = frozenset({"Conv", "ConvTranspose", "ConvInteger", "QLinearConv", "BatchNormalization", "LSTM", "GRU", "RNN"})
+_FIRST_IR_WITH_FREE_WEIGHTS = 4
+
+
+def load(path: Path) -> onnx.ModelProto:
+    """Reads a model in plain form.
+
+    Raises:
+        UnsupportedModel: not an ONNX file, damaged, without weights, or of a kind that cannot be cut; the message says what to do.
+    """
+    model = _read(path)
+    if not model.graph.node:
+        raise UnsupportedModel(f"{path.name} holds no nodes: export the trained network, not only its weights")
+    _refuse_strange_parts(model)
+    normalise(model)
+    _refuse_missing_weights(model)
+    _check(model)
+    _refuse_random(model)
+    return model
+
+
+def content_hash(model: onnx.ModelProto) -> str:
+    """SHA-256 of a model: the same graph and weights have the same hash wherever the weights were stored."""
+    return hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
+
+
+def label(node: onnx.NodeProto) -> str:
+    """How messages name a node."""
+    made = next((name for name in node.output if name), "nothing")
+    return f"{node.op_type} {node.name!r}" if node.name else f"{node.op_type} that makes {made!r}"
+
+
+def bodies(node: onnx.NodeProto) -> Iterable[onnx.GraphProto]:
+    """The graphs inside a node (branches of If, bodies of Loop and Scan)."""
+    for attribute in node.attribute:
+        if attribute.type == onnx.AttributeProto.GRAPH:
+            yield attribute.g
+        yield from attribute.graphs
+
+
+def reads(node: onnx.NodeProto) -> tuple[str, ...]:
+    """Every tensor a node needs from outside, in order: its inputs and what its bodies capture, at any depth."""
+    found = dict.fromkeys(name for name in node.input if name)
+    for body in bodies(node):
+        inner = {value.name for value in body.input} | {tensor.name for tensor in body.initializer}
+        inner |= {tensor.values.name for tensor in body.sparse_initializer}
+        for step in body.node:
+            found.update(dict.fromkeys(name for name in reads(step) if name not in inner))
+            inner.update(step.output)
+        found.update(dict.fromkeys(value.name for value in body.output if value.name not in inner))
+    return tuple(found)
+
+
+def rename(node: onnx.NodeProto, names: Mapping[str, str]) -> None:
+    """Gives some tensors of a node other names, in its bodies too (ONNX forbids them to mean something else there)."""
+    for field in (node.input, node.output):
+        field[:] = [names.get(name, name) for name in field]
+    for body in bodies(node):
+        for value in body.output:
+            value.name = names.get(value.name, value.name)
+        for step in body.node:
+            rename(step, names)
+
+
+def normalise(model: onnx.ModelProto) -> None:
+    """Brings a model into the plain form, in place."""
+    graph = model.graph
+    weights = {tensor.name for tensor in graph.initializer}
+    # Up to IR 3 every weight had to be listed as an input; later some exporters still do, to let a caller replace it. We never do.
+    _keep(graph.input, lambda value: value.name not in weights)
+    model.ir_version = max(model.ir_version, _FIRST_IR_WITH_FREE_WEIGHTS)
+    outputs = {value.name for value in graph.output}
+    for node in graph.node:
+        tensor = _constant(node)
+        if tensor is not None and node.output[0] not in outputs:
+            tensor.name = node.output[0]
+            graph.initializer.append(tensor)
+    weights = {tensor.name for tensor in graph.initializer}
+    useful = _useful(graph.node, outputs)
+    _keep(graph.node, lambda node: not weights.intersection(node.output) and not useful.isdisjoint(node.output))
+    _keep(graph.initializer, lambda tensor: tensor.name in useful)
+    graph.ClearField("value_info")
+
+
+def _read(path: Path) -> onnx.ModelProto:
+    if not path.is_file():
+        raise UnsupportedModel(f"there is no file {path.name}: give the path of an ONNX model")
+    try:
+        model = onnx.load(str(path), load_external_data=False)
+        onnx.load_external_data_for_model(model, str(path.parent))
+    except DecodeError as error:
+        raise UnsupportedModel(f"{path.name} is not an ONNX file: export the model to ONNX first") from error
+    except (OSError, ValueError, onnx.checker.ValidationError) as error:
+        raise UnsupportedModel(f"the weights of {path.name} cannot be read from beside it: {_first_line(error)}") from error
+    if not model.ir_version and not model.opset_import:
+        raise UnsupportedModel(f"{path.name} is not an ONNX file: export the model to ONNX first")
+    if model.ByteSize() > MAX_BYTES:
+        raise UnsupportedModel(f"{path.name} is larger than 2 GB with its weights, which is not supported yet")
+    return model
+
+
+def _check(model: onnx.ModelProto) -> None:
+    try:
+        onnx.checker.check_model(model)
+    except onnx.checker.ValidationError as error:
+        raise UnsupportedModel(f"the model breaks a rule of ONNX, export it again: {_first_line(error)}") from error
+
+
+def _refuse_strange_parts(model: onnx.ModelProto) -> None:
+    graph = model.graph
+    if graph.sparse_initializer:
+        name = graph.sparse_initializer[0].values.name
+        raise UnsupportedModel(f"the weight {name!r} is sparse, which is not supported yet: store it dense")
+    weights = {tensor.name for tensor in graph.initializer}
+    made = weights | {value.name for value in graph.input}
+    for value in (*graph.input, *graph.output):
+        if value.name not in weights and not value.type.HasField("tensor_type"):
+            kind = value.type.WhichOneof("value") or "nothing"
+            raise UnsupportedModel(f"{value.name!r} is a {kind.removesuffix('_type')}: inputs and outputs must be tensors")
+    for value in graph.output:
+        if value.name in made:
+            raise UnsupportedModel(
+                f"output {value.name!r} is an input or a weight, nothing computes it: remove it from the outputs"
+            )
+
+
+def _refuse_missing_weights(model: onnx.ModelProto) -> None:
+    graph = model.graph
+    inputs = {value.name for value in graph.input}
+    known = inputs | {tensor.name for tensor in graph.initializer}
+    for node in graph.node:
+        lost = next((name for name in reads(node) if name not in known), None)
+        if lost is not None:
+            raise UnsupportedModel(
+                f"{label(node)} needs {lost!r}, which nothing makes: the file has no such weight, export it again"
+            )
+        if node.op_type in _WEIGHTED and len(node.input) > 1 and node.input[1] in inputs:
+            raise UnsupportedModel(
+                f"the weight {node.input[1]!r} of {label(node)} is an input: export the model with its weights"
+            )
+        known.update(node.output)
+
+
+def _refuse_random(model: onnx.ModelProto) -> None:
+    for node in _all_nodes(model.graph.node):
+        if node.op_type in RANDOM and node.domain in ("", "ai.onnx"):
+            raise UnsupportedModel(f"{label(node)} draws random numbers: two halves would not give the answer of the whole")
+
+
+def _all_nodes(nodes: Iterable[onnx.NodeProto]) -> Iterable[onnx.NodeProto]:
+    for node in nodes:
+        yield node
+        for body in bodies(node):
+            yield from _all_nodes(body.node)
+
+
+def _constant(node: onnx.NodeProto) -> onnx.TensorProto | None:
+    """The tensor of a Constant node; None where it is no such node, or holds something else than a tensor of numbers."""
+    if node.op_type != "Constant" or node.domain not in ("", "ai.onnx") or len(node.attribute) != 1:
+        return None
+    attribute = node.attribute[0]
+    kinds: dict[str, int] = {
+        "value_float": onnx.TensorProto.FLOAT,
+        "value_floats": onnx.TensorProto.FLOAT,
+        "value_int": onnx.TensorProto.INT64,
+        "value_ints": onnx.TensorProto.INT64,
+    }
+    if attribute.name == "value":
+        tensor = onnx.TensorProto()
+        tensor.CopyFrom(attribute.t)
+        return tensor
+    if attribute.name not in kinds:
+        return None
+    value = onnx.helper.get_attribute_value(attribute)
+    many = attribute.name.endswith("s")
+    return onnx.helper.make_tensor("", kinds[attribute.name], [len(value)] if many else [], value if many else [value])
+
+
+def _useful(nodes: Sequence[onnx.NodeProto], outputs: Iterable[str]) -> set[str]:
+    """The tensors that lead to an output."""
+    wanted = set(outputs)
+    for node in reversed(nodes):
+        if wanted.intersection(node.output):
+            wanted.update(reads(node))
+    return wanted
+
+
+def _keep(field: Any, wanted: Callable[[Any], bool]) -> None:
+    """Deletes what is not wanted from a repeated field, without copying the rest."""
+    for index in reversed(range(len(field))):
+        if not wanted(field[index]):
+            del field[index]
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,71 @@
+"""The reference profile: how long segments, tails and codecs take on the machine that builds.
+
+It is a hint, stands outside the digest, and is replaced by what a device measures itself. Times are CPU milliseconds of one thread,
+the median of several runs.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable
+from statistics import median
+from time import thread_time_ns
+
+from splitinfer.build.score import Offered
+from splitinfer.engine import Engine
+from splitinfer.model import Tensors
+from splitinfer.payload import Packer
+from splitinfer.plan import Plan, Profile
+
+_RUNS = 9
+_CODEC_RUNS = 5
+
+
+def profile(engine: Engine, packer: Packer, offered: Offered, feed: Tensors, progress: Callable[[int, int], None]) -> Profile:
+    """Measures a model at batch 1.
+
+    Args:
+        engine: runs it, with one thread.
+        packer: of the bundle.
+        offered: the plans.
+        feed: inputs.
+        progress: hears how many cuts of how many are done.
+    """
+    model = engine.model
+    segment_ms: list[float | None] = []
+    tail_ms: list[float] = []
+    encode_ms: dict[Plan, float] = {}
+    decode_ms: dict[Plan, float] = {}
+    held = engine.hold(0, feed)
+    for cut in model.cuts[:-1]:
+        at = cut.index
+        here, plain = held, held.plain()
+        tail_ms.append(_cpu_ms(lambda at=at, here=here: engine.run(at, model.n, here), _RUNS))
+        segment_ms.append(_cpu_ms(lambda at=at, here=here: engine.run(at, at + 1, here), _RUNS))
+        for codec in offered.at(cut):
+            plan = Plan(at, codec.id)
+            payload = packer.pack(at, codec.id, plain)
+            encode_ms[plan] = _cpu_ms(lambda p=plan, t=plain: packer.pack(p.cut, p.codec, t), _CODEC_RUNS)
+            decode_ms[plan] = _cpu_ms(lambda p=payload: packer.unpack(p), _CODEC_RUNS)
+        held = engine.run(at, at + 1, held)
+        progress(at + 1, model.n)
+    return Profile(
+        digest=model.digest,
+        device=f"{platform.system()} {platform.machine()}, one thread",
+        engine=engine.name,
+        segment_ms=tuple(segment_ms),
+        encode_ms=encode_ms,
+        decode_ms=decode_ms,
+        tail_ms=(*tail_ms, 0.0),
+    )
+
+
+def _cpu_ms(work: Callable[[], object], runs: int) -> float:
+    """Median CPU milliseconds of this thread, after one run to warm up."""
+    work()
+    times = []
+    for _ in range(runs):
+        start = thread_time_ns()
+        work()
+        times.append((thread_time_ns() - start) / 1e6)
+    return median(times)

@@ -1,0 +1,164 @@
+"""The scorecard: what each plan does to bytes and answers, measured on samples.
+
+Every second sample calibrates the codecs, the others report: no plan is judged on what it was tuned to. Heads are run segment by
+segment, so that each sample passes through the model once for all cuts; tails are run in batches where the model allows it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from splitinfer.build.answers import Judge
+from splitinfer.build.check import difference
+from splitinfer.codec import Codec, codecs_for, table_key
+from splitinfer.engine import Engine, Held
+from splitinfer.model import Array, Cut, Model, Tensors
+from splitinfer.payload import Packer
+from splitinfer.plan import Plan, PlanScore, Scorecard
+
+BATCH = 8
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Offered:
+    """The plans of a model that are to be measured.
+
+    Attributes:
+        model: what was cut.
+        codecs: ids to keep; None = all that fit.
+    """
+
+    model: Model
+    codecs: tuple[str, ...] | None = None
+
+    def at(self, cut: Cut) -> tuple[Codec, ...]:
+        """The codecs of a cut."""
+        found = codecs_for(cut, image=self.model.image_input if cut.index == 0 else None)
+        return tuple(codec for codec in found if self.codecs is None or codec.id in self.codecs)
+
+    def count(self) -> int:
+        """How many plans there are, the one that sends nothing left out."""
+        return sum(len(self.at(cut)) for cut in self.model.cuts)
+
+
+def calibrate(engine: Engine, offered: Offered, feeds: Sequence[Tensors]) -> dict[str, bytes]:
+    """The codec tables of a model, from samples.
+
+    Args:
+        engine: runs the model.
+        offered: the plans to be.
+        feeds: inputs, any batch.
+    """
+    tables: dict[str, bytes] = {}
+    for cut, helds in _walk(engine, feeds):
+        plain = [held.plain() for held in helds]
+        for codec in offered.at(cut):
+            for spec in cut.tensors:
+                key = table_key(cut.index, spec.name, codec.id)
+                if key in tables or not codec.accepts(spec):
+                    continue
+                table = codec.calibrate(spec, [tensors[spec.name] for tensors in plain])
+                if table is not None:
+                    tables[key] = table
+    return tables
+
+
+def score(
+    engine: Engine, packer: Packer, offered: Offered, feeds: Sequence[Tensors], judge: Judge, progress: Progress
+) -> Scorecard:
+    """Measures every plan on samples that no codec was calibrated with.
+
+    Args:
+        engine: runs the model.
+        packer: of the finished bundle.
+        offered: the plans.
+        feeds: inputs.
+        judge: knows the right answers, in the same order.
+        progress: hears how many plans of how many are done.
+    """
+    scores: dict[Plan, PlanScore] = {}
+    total = offered.count()
+    for cut, helds in _walk(engine, feeds):
+        for codec in offered.at(cut):
+            scores[Plan(cut.index, codec.id)] = _score(engine, packer, codec, helds, judge)
+            progress(len(scores), total)
+    return Scorecard(engine.model.digest, scores, judge.name)
+
+
+def score_without_samples(engine: Engine, packer: Packer, offered: Offered, feed: Tensors) -> Scorecard:
+    """Bytes of the plans that are safe without samples: lossless ones, and `half`, whose loss stays unknown."""
+    scores: dict[Plan, PlanScore] = {}
+    for cut, helds in _walk(engine, [feed]):
+        for codec in offered.at(cut):
+            if codec.lossless or codec.id == "half":
+                nbytes = packer.pack(cut.index, codec.id, helds[0].plain()).nbytes
+                exact = 0.0 if codec.lossless else None
+                scores[Plan(cut.index, codec.id)] = PlanScore(nbytes, nbytes, exact, exact, 0, exact)
+    return Scorecard(engine.model.digest, scores)
+
+
+def batchable(model: Model) -> bool:
+    """Whether axis 0 of everything that goes in, crosses or comes out is open, so that items can be stacked."""
+    specs = (*model.outputs, *(spec for cut in model.cuts for spec in cut.tensors))
+    return all(spec.shape and spec.shape[0] is None for spec in specs)
+
+
+def stacked(parts: Sequence[Tensors]) -> dict[str, Array]:
+    """Batches one after the other along axis 0."""
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _score(engine: Engine, packer: Packer, codec: Codec, helds: Sequence[Held], judge: Judge) -> PlanScore:
+    sizes: list[int] = []
+    got: list[Tensors] = []
+    for held in helds:
+        sent = held.plain()
+        received, nbytes = _cross(packer, held.at, codec.id, sent)
+        sizes += nbytes
+        got.append({**held.outputs(), **_tail(engine, held.at, received)})
+    loss, bound = judge.loss(stacked(got))
+    if codec.lossless:
+        loss = bound = 0.0
+    low, high = np.quantile(sizes, [0.5, 0.95], method="higher")
+    error = difference(stacked(got), judge.wanted)[1]
+    n = len(next(iter(judge.wanted.values())))
+    return PlanScore(int(low), int(high), loss, bound, n, error)
+
+
+def _cross(packer: Packer, at: int, codec_id: str, sent: Tensors) -> tuple[dict[str, Array], list[int]]:
+    """Codes and decodes each item on its own, as a request would. Returns what arrives and the bytes of each."""
+    payloads = [packer.pack(at, codec_id, item) for item in _items(sent)]
+    return stacked([packer.unpack(payload) for payload in payloads]), [payload.nbytes for payload in payloads]
+
+
+def _items(tensors: Tensors) -> Iterator[Tensors]:
+    counts = {len(array) if array.ndim else 0 for array in tensors.values()}
+    if len(counts) != 1 or counts == {1} or 0 in counts:
+        yield tensors
+        return
+    for at in range(counts.pop()):
+        yield {name: array[at : at + 1] for name, array in tensors.items()}
+
+
+def _tail(engine: Engine, at: int, received: Tensors) -> Tensors:
+    return engine.run(at, engine.model.n, engine.hold(at, received)).outputs()
+
+
+def _walk(engine: Engine, feeds: Sequence[Tensors]) -> Iterator[tuple[Cut, list[Held]]]:
+    """What is held at each cut where something crosses, for all feeds."""
+    helds = [engine.hold(0, feed) for feed in feeds]
+    for cut in engine.model.cuts[:-1]:
+        yield cut, helds
+        helds = [engine.run(cut.index, cut.index + 1, held) for held in helds]
+
+
+def halves(samples: Mapping[str, Array], labels: Array | None) -> tuple[Mapping[str, Array], Mapping[str, Array], Array | None]:
+    """Every second sample to calibrate with, the others to report with, and the labels of the latter."""
+    choosing = {name: array[0::2] for name, array in samples.items()}
+    reporting = {name: array[1::2] for name, array in samples.items()}
+    return choosing, reporting, None if labels is None else labels[1::2]

@@ -71,6 +71,17 @@ class Engine(Protocol):
         """
         ...
 
+    def prepare(self, start: int, stop: int) -> None:
+        """Gets ready for segments start..stop-1, so that their first run costs no more than the next.
+
+        `run` does it where nobody did.
+
+        Raises:
+            InvalidCut: a segment of the range is not held.
+            EngineError: the runtime cannot load it.
+        """
+        ...
+
     def run(self, start: int, stop: int, held: Held, stopper: Stop | None = None) -> Held:
         """Runs segments start..stop-1.
 

@@ -269,8 +269,8 @@ def _read(bundle: Bundle, index: int) -> pb.Model:
 def _join(parts: Sequence[pb.Model], inputs: Sequence[str], outputs: Sequence[str]) -> bytes:
     """One graph out of several that follow each other.
 
-    Each part brings the functions of the whole model, so those of the first will do. Merging graphs appends what our schema lists
-    and what it does not; what may come twice is then kept once.
+    Each part brings the functions of the whole model, so those of the first will do. Merging graphs appends what our schema
+    lists and what it does not; what may come twice is then kept once.
     """
     joined = pb.Model()
     joined.CopyFrom(parts[0])

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from splitinfer.bundle import blobs, records
+from splitinfer.bundle import files, records
 from splitinfer.bundle.manifest import Manifest, digest_of
 from splitinfer.errors import CorruptBundle, InvalidCut
 from splitinfer.model import Digest, Model
@@ -31,11 +31,11 @@ class Bundle:
 
     path: Path
     model: Model
-    manifest: Manifest
-    tables: Mapping[str, bytes]
+    manifest: Manifest = field(repr=False)
+    tables: Mapping[str, bytes] = field(repr=False)
     info: records.Info
-    scorecard: Scorecard | None = None
-    profile: Profile | None = None
+    scorecard: Scorecard | None = field(default=None, repr=False)
+    profile: Profile | None = field(default=None, repr=False)
 
     @classmethod
     def open(cls, path: str | Path, verify: bool = True) -> Bundle:
@@ -51,9 +51,9 @@ class Bundle:
             CorruptBundle: this is no bundle, one of a newer format, or a file of it is missing or was changed.
         """
         folder = Path(path)
-        data = blobs.read(folder / "manifest.json", _RECORD_BYTES_MAX)
+        data = files.read(folder / "manifest.json", _RECORD_BYTES_MAX)
         manifest, digest = Manifest.decode(data), digest_of(data)
-        info = records.decode_info(blobs.read(folder / "info.json", _RECORD_BYTES_MAX))
+        info = records.decode_info(files.read(folder / "info.json", _RECORD_BYTES_MAX))
         holds = _holds(folder / "blobs", manifest, verify)
         scorecard = _record(folder / "scorecard.json")
         profile = _record(folder / "profile.json")
@@ -61,7 +61,7 @@ class Bundle:
             path=folder,
             model=manifest.model(digest, info.name, info.version, holds),
             manifest=manifest,
-            tables={k: blobs.checked(folder / "blobs" / b, manifest.blobs[b]) for k, b in manifest.tables.items()},
+            tables={k: files.checked(folder / "blobs" / b, manifest.blobs[b]) for k, b in manifest.tables.items()},
             info=info,
             scorecard=None if scorecard is None else records.decode_scorecard(scorecard, digest),
             profile=None if profile is None else records.decode_profile(profile, digest),
@@ -98,7 +98,7 @@ class Bundle:
         if index not in self.model.holds:
             raise InvalidCut(f"segment {index} is not held here: copy the whole bundle, or choose an earlier cut")
         name = self.manifest.segments[index].sha256
-        return blobs.checked(self.blobs / name, self.manifest.blobs[name])
+        return files.checked(self.blobs / name, self.manifest.blobs[name])
 
     def weights(self, index: int) -> Mapping[str, int]:
         """Name and size of the weights that the graph of a segment may refer to."""
@@ -115,7 +115,7 @@ class Bundle:
         """
         data = records.encode_scorecard(scorecard)
         fresh = replace(self, scorecard=records.decode_scorecard(data, self.digest))
-        blobs.replace(self.path / "scorecard.json", data)
+        files.replace(self.path / "scorecard.json", data)
         return fresh
 
     def save_profile(self, profile: Profile) -> Bundle:
@@ -129,7 +129,7 @@ class Bundle:
         """
         data = records.encode_profile(profile)
         fresh = replace(self, profile=records.decode_profile(data, self.digest))
-        blobs.replace(self.path / "profile.json", data)
+        files.replace(self.path / "profile.json", data)
         return fresh
 
     def _segment_blobs(self, index: int) -> tuple[str, ...]:
@@ -138,18 +138,18 @@ class Bundle:
 
 
 def _record(path: Path) -> bytes | None:
-    return None if blobs.size(path) is None else blobs.read(path, _RECORD_BYTES_MAX)
+    return None if files.size(path) is None else files.read(path, _RECORD_BYTES_MAX)
 
 
 def _holds(folder: Path, manifest: Manifest, verify: bool) -> frozenset[int]:
     graphs = {segment.sha256 for segment in manifest.segments}
     present: set[str] = set()
     for name, nbytes in manifest.blobs.items():
-        found = blobs.size(folder / name)
+        found = files.size(folder / name)
         if found is None:
             continue
         if verify or name in graphs:
-            blobs.verify(folder / name, nbytes)
+            files.verify(folder / name, nbytes)
         elif found != nbytes:
             raise CorruptBundle(f"blob {name} has {found} bytes instead of {nbytes}: copy the bundle again")
         present.add(name)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from splitinfer.bundle import blobs, records
+from splitinfer.bundle import files, records
 from splitinfer.bundle.manifest import CutEntry, Manifest, SegmentEntry
 from splitinfer.bundle.reader import Bundle
 from splitinfer.model import TensorSpec
@@ -88,7 +88,7 @@ def write(path: str | Path, draft: Draft, *, overwrite: bool = False) -> Bundle:
     Raises:
         FileExistsError: something is there, and it is no bundle or `overwrite` is off.
         CorruptBundle: the draft contradicts itself.
-        ValueError: a weight is not what its SHA-256 says.
+        ValueError: a weight is missing or not what its SHA-256 says.
     """
     folder = Path(path).absolute()
     _check_free(folder, overwrite)
@@ -98,7 +98,7 @@ def write(path: str | Path, draft: Draft, *, overwrite: bool = False) -> Bundle:
         _fill(fresh, draft)
         Bundle.open(fresh)
         _swap(fresh, folder, Path(scratch, "old"))
-    blobs.sync_folder(folder.parent)
+    files.sync_folder(folder.parent)
     return Bundle.open(folder, verify=False)
 
 
@@ -114,19 +114,21 @@ def _check_free(folder: Path, overwrite: bool) -> None:
 def _fill(folder: Path, draft: Draft) -> None:
     store = folder / "blobs"
     store.mkdir(parents=True)
-    sizes = {_sha256(s.graph): blobs.save(store / _sha256(s.graph), [s.graph]) for s in _distinct(draft.segments)}
+    sizes = {_sha256(s.graph): files.save(store / _sha256(s.graph), [s.graph]) for s in _distinct(draft.segments)}
     for name in sorted({name for segment in draft.segments for name in segment.weights}):
-        sizes[name] = blobs.save(store / name, _chunks(draft.weights[name]), sha256=name)
+        if name not in draft.weights:
+            raise ValueError(f"a segment refers to the weight {name}, but the draft has none")
+        sizes[name] = files.save(store / name, _chunks(draft.weights[name]), sha256=name)
     for table in draft.tables.values():
         if (name := _sha256(table)) not in sizes:
-            sizes[name] = blobs.save(store / name, [table])
+            sizes[name] = files.save(store / name, [table])
     manifest = _manifest(draft, sizes)
     manifest.check()
     info = records.Info(draft.name, draft.version, draft.build_info)
-    blobs.save(folder / "manifest.json", [manifest.encode()])
-    blobs.save(folder / "info.json", [records.encode_info(info)])
-    blobs.sync_folder(store)
-    blobs.sync_folder(folder)
+    files.save(folder / "manifest.json", [manifest.encode()])
+    files.save(folder / "info.json", [records.encode_info(info)])
+    files.sync_folder(store)
+    files.sync_folder(folder)
 
 
 def _manifest(draft: Draft, sizes: Mapping[str, int]) -> Manifest:
@@ -158,7 +160,7 @@ def _distinct(segments: Iterable[SegmentDraft]) -> Iterable[SegmentDraft]:
 
 
 def _chunks(blob: Blob) -> Iterable[bytes | memoryview]:
-    return blobs.chunks_of(blob) if isinstance(blob, Path) else [blob]
+    return files.chunks_of(blob) if isinstance(blob, Path) else [blob]
 
 
 def _sha256(data: bytes) -> str:

@@ -18,8 +18,7 @@ class Slowed:
     """An engine that takes `factor` times as long.
 
     The time to stretch is CPU time of the calling thread: on a machine that others use too it does not grow with their load.
-    So the inner engine must compute in the thread that calls it (`OrtEngine(threads=1)` does). What the first run of a range
-    does to load it is stretched too: prepare ranges before.
+    So the inner engine must compute in the thread that calls it (`OrtEngine(threads=1)` does). Getting ready is not stretched.
 
     Args:
         engine: does the work.
@@ -46,6 +45,10 @@ class Slowed:
         """As the inner engine, at full speed."""
         return self._engine.hold(at, tensors)
 
+    def prepare(self, start: int, stop: int) -> None:
+        """As the inner engine, at full speed."""
+        self._engine.prepare(start, stop)
+
     def run(self, start: int, stop: int, held: Held, stopper: Stop | None = None) -> Held:
         """As the inner engine, then sleeps `factor - 1` times the CPU time that it took.
 
@@ -54,6 +57,8 @@ class Slowed:
             InvalidCut: a segment of the range is not held.
             EngineError: the runtime failed.
         """
+        if start < stop:
+            self._engine.prepare(start, stop)
         before_s = time.thread_time()
         result = self._engine.run(start, stop, held, stopper)
         _sleep((self._factor - 1) * (time.thread_time() - before_s), stopper)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
+import onnx
 import onnxruntime as ort
 import pytest
 
@@ -279,7 +281,7 @@ def test_a_weight_that_is_no_blob_of_the_segment_is_refused(tmp_path, location: 
     draft = tiny_net().draft()
     name = draft.segments[1].weights[0]
     hostile = draft.segments[1].graph.replace(name.encode(), location.ljust(64, "/").encode())
-    segments = (draft.segments[0], type(draft.segments[1])(hostile, (name,), 2, 2000, ("a",), ("b",)), draft.segments[2])
+    segments = (draft.segments[0], replace(draft.segments[1], graph=hostile), draft.segments[2])
     engine = OrtEngine(write(tmp_path / "b", tiny_net().draft(segments=segments)))
     with pytest.raises(CorruptBundle, match="none of its blobs"):
         engine.prepare(0, 3)
@@ -295,12 +297,48 @@ def test_a_graph_that_the_runtime_cannot_load_is_an_engine_error(tmp_path) -> No
         OrtEngine(bundle).prepare(0, 1)
 
 
+def test_functions_of_the_model_come_once_when_graphs_are_joined(tmp_path, whole) -> None:
+    function = onnx.helper.make_function(
+        "local", "Rectify", ["i"], ["o"], [onnx.helper.make_node("Relu", ["i"], ["o"])], [onnx.helper.make_opsetid("", 17)]
+    )
+    draft = tiny_net().draft()
+    segments = []
+    for segment in draft.segments:
+        model = onnx.ModelProto.FromString(segment.graph)
+        model.functions.append(function)
+        model.opset_import.append(onnx.helper.make_opsetid("local", 1))
+        for node in model.graph.node:
+            if node.op_type == "Relu":
+                node.op_type, node.domain = "Rectify", "local"
+        segments.append(replace(segment, graph=model.SerializeToString()))
+    engine = OrtEngine(write(tmp_path / "b", replace(draft, segments=tuple(segments))))
+    outputs = engine.run(0, 3, engine.hold(0, tiny_input())).outputs()
+    assert_same(dict(outputs), answer(whole, tiny_input()))
+
+
+def test_a_slowed_engine_does_not_stretch_getting_ready(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, slept = [0.0], []
+    monkeypatch.setattr("splitinfer.device.slowed.time.thread_time", lambda: clock[0])
+    monkeypatch.setattr(threading.Event, "wait", lambda self, timeout=None: bool(slept.append(timeout)))
+    real = ort.InferenceSession
+
+    def slow_to_load(*args, **options):
+        clock[0] += 10.0
+        return real(*args, **options)
+
+    monkeypatch.setattr(ort, "InferenceSession", slow_to_load)
+    engine = Slowed(OrtEngine(bundle), 8)
+    engine.run(0, 1, engine.hold(0, tiny_input()))
+    assert clock == [10.0]
+    assert slept == [0.0]
+
+
 class Busy:
     """An engine whose runs cost a known CPU time: the clock of the test."""
 
     def __init__(self, inner: Engine, clock: list[float], cost_s: float) -> None:
         self.inner, self.clock, self.cost_s = inner, clock, cost_s
-        self.model, self.name, self.hold = inner.model, inner.name, inner.hold
+        self.model, self.name, self.hold, self.prepare = inner.model, inner.name, inner.hold, inner.prepare
 
     def run(self, start: int, stop: int, held: Held, stopper: Stop | None = None) -> Held:
         self.clock[0] += self.cost_s

@@ -114,6 +114,12 @@ def test_a_weight_with_a_wrong_name_is_not_written(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_weight_that_is_missing_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="the draft has none"):
+        write(tmp_path / "b", tiny_net().draft(weights={}))
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [

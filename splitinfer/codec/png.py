@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 _SIGNATURE = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
 _IHDR = struct.Struct(">IIBB")
 _EIGHT_BIT_RGB = (8, 2)
-_COMPRESS_LEVEL = 3
-"""Of 1..9."""
+_COMPRESS_LEVEL = 2
+"""Of 1..9. On photographs 6 would save 4 % of the bytes for more than twice the time."""
 
 
 class Png(PictureCodec):
@@ -36,7 +36,7 @@ class Png(PictureCodec):
         return height, width
 
     def write(self, image: Image, file: BytesIO) -> None:
-        """Deflate at a level that the picture's size hardly notices."""
+        """With little effort."""
         image.save(file, "PNG", compress_level=_COMPRESS_LEVEL)
 
     def open(self, file: BytesIO) -> ImageFile:

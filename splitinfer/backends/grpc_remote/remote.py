@@ -141,7 +141,7 @@ class GrpcRemote:
         uplink = self._rate()
         expected_ms = UNKNOWN_LINK_MS if uplink is None else uplink.rtt_ms + 8e3 * nbytes / uplink.rate_bps
         if waited_ms > 2 * expected_ms:
-            self._keeper.lost(line, "timeout")
+            self._keeper.lost(line)
         else:
             self._keeper.doubt(line)
 

@@ -121,7 +121,8 @@ class PlanScore:
     Attributes:
         bytes_p50: median bytes on the wire (batch 1).
         bytes_p95: 95th percentile.
-        accuracy_loss: drop of the task metric where labels were given, else the share of answers that differ; None = not measured.
+        accuracy_loss: drop of the task metric where labels were given, else the share of answers that differ; None = not
+            measured.
         accuracy_loss_bound: one-sided 95 % upper bound of it.
         n: number of samples behind both.
         output_error: max|d| / max|y| over the samples, worst output; None = not measured.
@@ -159,6 +160,10 @@ class Uplink:
     rtt_ms: float
 
 
+ASSUMED_UPLINK = Uplink(rate_bps=10e6, spread=1.0, rtt_ms=50.0)
+"""What is assumed of a link that nobody measured yet: good enough to be worth a try, known badly enough to be given up soon."""
+
+
 @dataclass(frozen=True, slots=True)
 class Conditions:
     """The world as a policy sees it. None = unknown.
@@ -171,6 +176,7 @@ class Conditions:
         battery: charge, 0..1; None = mains or unknown.
         charging: on a charger.
         metered: the user pays by volume.
+        saver: the battery saver was on before; what leaves it is a higher charge than what enters it.
     """
 
     link_up: bool | None = None
@@ -180,6 +186,7 @@ class Conditions:
     battery: float | None = None
     charging: bool | None = None
     metered: bool | None = None
+    saver: bool = False
 
 
 @dataclass(frozen=True, slots=True)

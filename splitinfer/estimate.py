@@ -1,0 +1,271 @@
+"""What is believed of the link and of the device's own speed, from what requests measured.
+
+Knows no clock, no socket and no policy: measured times go in, `Uplink` and `Profile` values come out. The link has two
+unknowns and every transfer is one equation in them,
+
+    elapsed_ms = rtt_ms + 8e3 * nbytes / rate_bps
+
+so one extended Kalman filter holds both as logarithms: small transfers teach it the delay, large ones the rate, and its
+covariance says which of the two is still open. (Dividing bytes by the whole elapsed time blames the rate for the delay.)
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import exp, inf, log, sqrt
+from statistics import median
+from typing import Protocol
+
+from splitinfer.plan import ASSUMED_UPLINK, Plan, Profile, Uplink
+
+RATE_DRIFT = 0.08
+"""Variance that ln(rate) gains in each second without a transfer (fits LTE, WiFi and 3G recordings)."""
+RATE_DRIFT_MAX = 0.5
+"""What it gains at most: after some seconds a link is as unknown as after minutes."""
+RTT_DRIFT = 0.01
+RTT_DRIFT_MAX = 0.2
+SHORT_TERM = 0.04
+"""Variance of ln(rate) from one transfer to the next while the median stays."""
+JITTER_MS = 1.0
+JITTER_SHARE = 0.05
+"""Standard deviation of the delay: so much, and this share of it."""
+NEW_RATE_VARIANCE = 1.0
+NEW_RTT_VARIANCE = 0.6
+"""Of a link that nobody measured yet."""
+FIRST_VARIANCE = 0.4
+"""Slow start and handshake are in the first transfer of a connection: it tells less."""
+CLIP = 2.0
+"""Innovations beyond this many standard deviations are cut: one stall is not a new link ..."""
+SURPRISE_VARIANCE = 0.5
+SURPRISE_RTT_VARIANCE = 0.3
+"""... but from the second in a row on the link is taken for another one."""
+WINDOW_BYTES = 32_768
+"""Bytes that may be on their way without being acknowledged."""
+ELAPSED_RANGE_MS = (0.01, 3.6e6)
+LOG_RATE_RANGE = (log(1e2), log(1e12))
+LOG_RTT_RANGE = (log(0.01), log(1e5))
+"""What is believed of measurements, and what may follow from them: ln(bits per second), ln(milliseconds)."""
+
+
+class Transfer(Protocol):
+    """What the filter reads of a transfer; `events.Transferred` is one."""
+
+    @property
+    def nbytes(self) -> int: ...  # noqa: D102
+    @property
+    def elapsed_ms(self) -> float: ...  # noqa: D102
+    @property
+    def complete(self) -> bool: ...  # noqa: D102
+    @property
+    def first(self) -> bool: ...  # noqa: D102
+    @property
+    def attempted_bytes(self) -> int | None: ...  # noqa: D102
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """Mean and covariance of (ln rate_bps, ln rtt_ms).
+
+    Attributes:
+        log_rate: median of the rate.
+        log_rtt: median of the round trip.
+        rate_variance: of log_rate.
+        rtt_variance: of log_rtt.
+        covariance: of the two; a transfer that was slow makes both suspect.
+        measured_at_ms: when the last transfer ended; None = nothing measured.
+        surprises: transfers in a row that had to be clipped.
+    """
+
+    log_rate: float = log(ASSUMED_UPLINK.rate_bps)
+    log_rtt: float = log(ASSUMED_UPLINK.rtt_ms)
+    rate_variance: float = NEW_RATE_VARIANCE
+    rtt_variance: float = NEW_RTT_VARIANCE
+    covariance: float = 0.0
+    measured_at_ms: float | None = None
+    surprises: int = 0
+
+
+def uplink(estimate: Estimate, now_ms: float) -> Uplink | None:
+    """The link as a policy wants it; None while nothing was measured. The spread grows with the time since."""
+    if estimate.measured_at_ms is None:
+        return None
+    aged = _aged(estimate, now_ms)
+    return Uplink(exp(aged.log_rate), sqrt(aged.rate_variance + SHORT_TERM), exp(aged.log_rtt))
+
+
+def network_changed(estimate: Estimate) -> Estimate:
+    """What is left of an estimate when the connection is a new one: the guess stays, the certainty goes."""
+    return replace(
+        estimate,
+        rate_variance=max(estimate.rate_variance, NEW_RATE_VARIANCE),
+        rtt_variance=max(estimate.rtt_variance, NEW_RTT_VARIANCE),
+        covariance=0.0,
+        surprises=0,
+    )
+
+
+def observe(estimate: Estimate, transfer: Transfer, now_ms: float) -> Estimate:
+    """Takes a transfer in that ended at `now_ms`.
+
+    A transfer that was broken off is a bound: it counts only where the estimate contradicts it. What is not a measurement
+    (no time, hours, not a number) changes nothing.
+    """
+    elapsed_ms = transfer.elapsed_ms
+    if not (ELAPSED_RANGE_MS[0] <= elapsed_ms <= ELAPSED_RANGE_MS[1] and transfer.nbytes >= 0):
+        return estimate
+    prior = _aged(estimate, now_ms - elapsed_ms)
+    nbytes: float | None = transfer.nbytes if transfer.complete else _contradicted(prior, transfer)
+    if nbytes is None:
+        return estimate
+    return replace(_update(prior, transfer, nbytes), measured_at_ms=now_ms)
+
+
+def _expected_ms(estimate: Estimate, nbytes: float) -> tuple[float, float]:
+    """(delay, sending)."""
+    return exp(estimate.log_rtt), 8e3 * nbytes * exp(-estimate.log_rate)
+
+
+def _contradicted(prior: Estimate, transfer: Transfer) -> float | None:
+    """The bound that the estimate violates: bytes that did arrive in that time, or bytes that did not; None = neither."""
+    rtt_ms, sending_ms = _expected_ms(prior, transfer.nbytes)
+    if transfer.nbytes and rtt_ms + sending_ms > transfer.elapsed_ms:
+        return transfer.nbytes
+    missing = transfer.nbytes + WINDOW_BYTES
+    if transfer.attempted_bytes is not None:
+        missing = min(missing, max(transfer.attempted_bytes, transfer.nbytes))
+    return missing if sum(_expected_ms(prior, missing)) < transfer.elapsed_ms else None
+
+
+def _within(value: float, bounds: tuple[float, float]) -> float:
+    return min(max(value, bounds[0]), bounds[1])
+
+
+def _aged(estimate: Estimate, now_ms: float) -> Estimate:
+    """What is left of it after the time since the last transfer."""
+    if estimate.measured_at_ms is None:
+        return estimate
+    idle_s = max(now_ms - estimate.measured_at_ms, 0.0) / 1e3
+    return replace(
+        estimate,
+        rate_variance=estimate.rate_variance + min(RATE_DRIFT * idle_s, RATE_DRIFT_MAX),
+        rtt_variance=estimate.rtt_variance + min(RTT_DRIFT * idle_s, RTT_DRIFT_MAX),
+    )
+
+
+def _update(prior: Estimate, transfer: Transfer, nbytes: float) -> Estimate:
+    """One step of the filter on ln(elapsed_ms), linearised where it stands.
+
+    A broken transfer moves the rate only: rates collapse every day, delays do not, and nothing in it tells the two apart.
+    """
+    elapsed_ms = transfer.elapsed_ms
+    rtt_ms, sending_ms = _expected_ms(prior, nbytes)
+    total_ms = rtt_ms + sending_ms
+    by_rate, by_rtt = -sending_ms / total_ms, rtt_ms / total_ms
+    pull_rate = prior.rate_variance * by_rate + prior.covariance * by_rtt
+    pull_rtt = prior.covariance * by_rate + prior.rtt_variance * by_rtt
+    variance = by_rate * pull_rate + by_rtt * pull_rtt + _noise(transfer, by_rate, rtt_ms)
+    gain_rate = pull_rate / variance
+    gain_rtt = pull_rtt / variance if transfer.complete else 0.0
+    innovation = log(elapsed_ms / total_ms)
+    limit = CLIP * sqrt(variance)
+    clipped = _within(innovation, (-limit, limit))
+    surprises = prior.surprises + 1 if clipped != innovation else 0
+    log_rtt = min(prior.log_rtt + gain_rtt * clipped, log(elapsed_ms))  # no delay is longer than what it is a part of
+    return Estimate(
+        log_rate=_within(prior.log_rate + gain_rate * clipped, LOG_RATE_RANGE),
+        log_rtt=_within(log_rtt, LOG_RTT_RANGE),
+        rate_variance=prior.rate_variance - gain_rate * pull_rate + (SURPRISE_VARIANCE if surprises > 1 else 0.0),
+        rtt_variance=prior.rtt_variance - gain_rtt * pull_rtt + (SURPRISE_RTT_VARIANCE if surprises > 1 else 0.0),
+        covariance=prior.covariance - gain_rate * pull_rtt,
+        surprises=surprises,
+    )
+
+
+def _noise(transfer: Transfer, by_rate: float, rtt_ms: float) -> float:
+    """Variance of ln(elapsed_ms) that says nothing about the link to come."""
+    jitter = (JITTER_MS + JITTER_SHARE * rtt_ms) / transfer.elapsed_ms
+    return SHORT_TERM * by_rate**2 + jitter**2 + (FIRST_VARIANCE if transfer.first else 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """How busy the cloud is. What it said fades, because a device that turned away from a busy cloud hears no more from it.
+
+    Attributes:
+        queue_ms: waiting time at `at_ms`; it halves every 5 s.
+        tail_scale: its tail time over the profile's; the difference from 1 halves every 30 s.
+        at_ms: when it was said; None = never.
+    """
+
+    queue_ms: float = 0.0
+    tail_scale: float = 1.0
+    at_ms: float | None = None
+
+    def at(self, now_ms: float) -> Load:
+        """What is left of it."""
+        if self.at_ms is None:
+            return self
+        age_s = max(now_ms - self.at_ms, 0.0) / 1e3
+        return Load(self.queue_ms * 0.5 ** (age_s / 5.0), 1.0 + (self.tail_scale - 1.0) * 0.5 ** (age_s / 30.0), now_ms)
+
+    def heard(self, queue_ms: float, tail_scale: float | None, now_ms: float) -> Load:
+        """Takes a report in: half of it, so that one burst is not the new normal. Nonsense changes nothing."""
+        old = self.at(now_ms)
+        queue_ms = queue_ms if 0.0 <= queue_ms < inf else old.queue_ms
+        scale = tail_scale if tail_scale is not None and 0.0 < tail_scale < inf else old.tail_scale
+        return Load((old.queue_ms + queue_ms) / 2, (old.tail_scale + scale) / 2, now_ms)
+
+
+class LiveProfile:
+    """A profile that follows what requests measure: a device that is throttled or shared is not the one that was profiled.
+
+    What ran here counts as the median of its last times; what did not run is assumed to have changed as much as what did.
+    `profile` moves in steps of more than `STEP` only, so that the table of plans is not made anew for noise.
+    """
+
+    STEP = 0.1
+    KEEP = 5
+
+    def __init__(self, profile: Profile) -> None:
+        self.profile = profile
+        self._base = profile
+        self._requests = 0
+        self._segments: dict[int, deque[float]] = {}
+        self._encodes: dict[Plan, deque[float]] = {}
+
+    def observe(self, plan: Plan, segment_ms: Sequence[float | None], encode_ms: float) -> bool:
+        """Takes the times of one request in; True if `profile` is another one now. It is looked at every `KEEP` requests."""
+        for index, (ms, reference) in enumerate(zip(segment_ms, self._base.segment_ms, strict=False)):
+            if ms is not None and reference and 0.0 < ms < inf:
+                self._segments.setdefault(index, deque(maxlen=self.KEEP)).append(ms)
+        if plan in self._base.encode_ms and 0.0 < encode_ms < inf:
+            self._encodes.setdefault(plan, deque(maxlen=self.KEEP)).append(encode_ms)
+        self._requests += 1
+        if self._requests % self.KEEP:
+            return False
+        candidate = self._corrected()
+        moved = self._moved(candidate)
+        if moved:
+            self.profile = candidate
+        return moved
+
+    def _corrected(self) -> Profile:
+        segments = {i: median(times) for i, times in self._segments.items() if len(times) == self.KEEP}
+        encodes = {plan: median(times) for plan, times in self._encodes.items() if len(times) == self.KEEP}
+        reference_ms = sum(self._base.segment_ms[i] or 0.0 for i in segments)
+        slowdown = sum(segments.values()) / reference_ms if segments else 1.0
+        rest = self._base.slowed(slowdown)
+        return replace(
+            rest,
+            segment_ms=tuple(segments.get(i, ms) for i, ms in enumerate(rest.segment_ms)),
+            encode_ms={**rest.encode_ms, **encodes},
+        )
+
+    def _moved(self, candidate: Profile) -> bool:
+        """Whether a time changed by more than the step; what is below 1 % of the model's time does not matter."""
+        before = [ms or 0.0 for ms in self.profile.segment_ms] + [*self.profile.encode_ms.values()]
+        after = [ms or 0.0 for ms in candidate.segment_ms] + [*candidate.encode_ms.values()]
+        least_ms = 0.01 * self.profile.head_ms(len(self.profile.segment_ms))
+        return any(abs(b - a) > max(self.STEP * a, least_ms) for a, b in zip(before, after, strict=True))

@@ -1,0 +1,326 @@
+"""Events and `now_ms` in, events out: the state machine that keeps the plan.
+
+It knows no clock, no thread and no socket. Whoever drives it hands every event over with a monotonic time, performs what comes
+back (`PlanChanged` is to be told, `ProbeDue` to be carried out, in order) and calls `wake` at `wakeup_at_ms`. It is not
+thread-safe: the driver holds a lock. A plan is chosen when an event changes the conditions, never inside a request.
+
+Two lessons are built in. A device that computes everything itself hears nothing of the link any more and would stay alone for
+ever: so it explores, though only while there are requests. And a late reply is a bound on the rate, not a dead link: only
+`LinkChanged` says that.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from splitinfer.estimate import Estimate, LiveProfile, Load, network_changed, observe, uplink
+from splitinfer.events import (
+    BudgetSet,
+    Event,
+    Failed,
+    Inferred,
+    LinkChanged,
+    LoadReported,
+    ModelReady,
+    PlanChanged,
+    PowerRead,
+    ProbeDue,
+    RequestRefused,
+    Transferred,
+)
+from splitinfer.plan import ASSUMED_UPLINK, Budget, Conditions, Cost, Plan, Power, Uplink, lookup, offers, predict
+from splitinfer.policy import Policy, Robust, Table, in_saver, is_critical, price
+
+DWELL_MS = 1_000.0
+"""Least time between two changes of the plan; each change of the last minute doubles it ..."""
+DWELL_MAX_MS = 30_000.0
+"""... up to this: six changes in the first minute of a world that cannot make up its mind, then two."""
+CALM_MS = 60_000.0
+RECONSIDER_MS = 1_000.0
+"""Requests alone make the scheduler think again this often: estimates age and reports fade."""
+REFUSED_QUEUE_MS = 1_000.0
+"""A refusal counts as a report of a queue of this length."""
+
+PROBE_BYTES = (256, 16_384)
+"""A small one for the delay, then a larger one for the rate."""
+PROBE_GAP_MS = 2_000.0
+"""From one probe to the next; doubles each time ..."""
+PROBE_GAP_MAX_MS = 30_000.0
+"""... up to this."""
+PROBE_GAP_SAVING_MS = 60_000.0
+"""On a metered link or with the battery saver on."""
+WELL_KNOWN_SPREAD = 0.5
+"""A link that is known better than this is not probed while a plan uses it."""
+PERFECT_UPLINK = Uplink(rate_bps=1e10, spread=0.0, rtt_ms=1.0)
+
+
+@dataclass(slots=True)
+class Pace:
+    """How fast the plan may change."""
+
+    ready_at_ms: float = 0.0
+    _recent_at_ms: list[float] = field(default_factory=list)
+
+    def changed(self, now_ms: float, forced: bool) -> None:
+        """Notes a change. One that the world forced is not the scheduler's restlessness: it does not slow the next one down."""
+        self._recent_at_ms = [at_ms for at_ms in self._recent_at_ms if now_ms - at_ms < CALM_MS]
+        self.ready_at_ms = now_ms + min(DWELL_MS * 2 ** len(self._recent_at_ms), DWELL_MAX_MS)
+        if forced:
+            self.ready_at_ms = now_ms + DWELL_MS
+        else:
+            self._recent_at_ms.append(now_ms)
+
+
+@dataclass(slots=True)
+class Exploration:
+    """When to look at the link again: after it came up, then ever more rarely, and only if a request came since."""
+
+    due_at_ms: float = 0.0
+    requested: bool = False
+    _gap_ms: float = PROBE_GAP_MS
+    _not_before_ms: float = 0.0
+    _open: int = 0
+
+    def restart(self, due_at_ms: float) -> None:
+        """Begins anew with short gaps."""
+        self.due_at_ms, self._gap_ms, self._open = max(due_at_ms, self._not_before_ms), PROBE_GAP_MS, 0
+
+    def probe(self, now_ms: float, saving: bool) -> list[Event]:
+        """Notes that the probes are sent now."""
+        self._not_before_ms = now_ms + (PROBE_GAP_SAVING_MS if saving else 0.0)
+        self.postpone(now_ms)
+        self._open = len(PROBE_BYTES)
+        return [ProbeDue(nbytes) for nbytes in PROBE_BYTES]
+
+    def postpone(self, now_ms: float) -> None:
+        """Waits for another request, and longer than the last time."""
+        self.requested = False
+        self.due_at_ms = max(now_ms + self._gap_ms, self._not_before_ms)
+        self._gap_ms = min(2 * self._gap_ms, PROBE_GAP_MAX_MS)
+
+    def answered(self) -> bool:
+        """Notes a transfer; whether a probe was out."""
+        was_open, self._open = self._open > 0, max(self._open - 1, 0)
+        return was_open
+
+
+class Scheduler:
+    """Keeps the plan of one client.
+
+    Attributes:
+        policy: the rule.
+        budget: of the application.
+        conditions: the world as it was last seen.
+        table: the plans to choose from; None before the first `ModelReady`.
+        plan: in force; None before the first `ModelReady`.
+    """
+
+    def __init__(self, policy: Policy | None = None, budget: Budget | None = None, power: Power | None = None) -> None:
+        self.policy: Policy = policy or Robust()
+        self.budget = budget or Budget()
+        self.conditions = Conditions()
+        self.table: Table | None = None
+        self.plan: Plan | None = None
+        self._power = power or Power()
+        self._ready: ModelReady | None = None
+        self._live: LiveProfile | None = None
+        self._estimate = Estimate()
+        self._load = Load()
+        self._pace = Pace()
+        self._exploration = Exploration()
+        self._chosen_under = self.conditions
+        self._decided_at_ms = 0.0
+        self._deferred: str | None = None
+
+    @property
+    def wakeup_at_ms(self) -> float | None:
+        """When `wake` wants to be called; None = only an event can change something."""
+        times = []
+        if self._deferred is not None:
+            times.append(self._pace.ready_at_ms)
+        if self._may_explore():
+            times.append(self._exploration.due_at_ms)
+        return min(times, default=None)
+
+    def predicted(self, plan: Plan) -> Cost:
+        """What a plan would cost under the present conditions, at the median rate of the link.
+
+        Raises:
+            ValueError: the table has no such plan.
+        """
+        offer = lookup(self.table.offers, plan) if self.table else None
+        if offer is None:
+            raise ValueError(f"there is no plan {plan} on this device")
+        return predict(offer, replace(self.conditions, uplink=self.conditions.uplink or ASSUMED_UPLINK), self._power)
+
+    def wake(self, now_ms: float) -> list[Event]:
+        """Does what had to wait. Calling it too early or for nothing is harmless."""
+        said: list[Event] = []
+        if self._deferred is not None and now_ms >= self._pace.ready_at_ms:
+            said = self._decide(self._deferred, now_ms)
+        return said + self._explore(now_ms)
+
+    def handle(self, event: Event, now_ms: float) -> list[Event]:
+        """Takes an event in.
+
+        Args:
+            event: any; those that say nothing about the conditions are ignored.
+            now_ms: monotonic.
+
+        Returns:
+            `PlanChanged` and `ProbeDue`, to be told and done in this order.
+
+        Raises:
+            NoFeasiblePlan: only from `ModelReady` and `BudgetSet`: no plan of that model is within that budget. The event then
+                has changed nothing: the old model, budget and plan stay in force.
+        """
+        match event:
+            case ModelReady():
+                said = self._model_ready(event, now_ms)
+            case BudgetSet(budget):
+                said = self._budget_set(budget, now_ms)
+            case LinkChanged():
+                said = self._link_changed(event, now_ms)
+            case Transferred():
+                said = self._transferred(event, now_ms)
+            case PowerRead(battery, charging):
+                said = self._power_read(battery, charging, now_ms)
+            case LoadReported(queue_ms, tail_scale):
+                said = self._load_reported(queue_ms, tail_scale, now_ms)
+            case RequestRefused():
+                said = self._load_reported(max(self._load.queue_ms, REFUSED_QUEUE_MS), None, now_ms)
+            case Inferred():
+                said = self._inferred(event, now_ms)
+            case Failed():
+                said = self._requested(now_ms)
+            case _:
+                return []
+        return said + self._explore(now_ms)
+
+    # What each event does.
+
+    def _model_ready(self, event: ModelReady, now_ms: float) -> list[Event]:
+        table = Table(offers(event.model, event.profile, event.scorecard), self._power)
+        self.policy.decide(table, self.conditions, self.budget)  # raises before anything is changed
+        self.table, self.plan = table, None
+        self._ready, self._live = event, LiveProfile(event.profile)
+        return self._decide("start", now_ms, forced=True)
+
+    def _budget_set(self, budget: Budget, now_ms: float) -> list[Event]:
+        if self.table is not None:
+            self.policy.decide(self.table, self.conditions, budget)  # raises before anything is changed
+        self.budget = budget
+        return self._decide("budget", now_ms, forced=True)
+
+    def _link_changed(self, event: LinkChanged, now_ms: float) -> list[Event]:
+        metered = self.conditions.metered if event.metered is None else event.metered
+        self.conditions = replace(self.conditions, link_up=event.up, metered=metered)
+        if event.up:
+            self._estimate = network_changed(self._estimate)
+        said = self._decide("link", now_ms, forced=True)
+        if event.up:
+            self._exploration.restart(now_ms)
+        return said
+
+    def _transferred(self, event: Transferred, now_ms: float) -> list[Event]:
+        if (
+            not event.complete
+        ):  # nobody said how much of the time was the cloud's: what it was expected to take is not the link's
+            event = replace(event, elapsed_ms=event.elapsed_ms - self._expected_cloud_ms())
+        self._estimate = observe(self._estimate, event, now_ms)
+        explored = self._exploration.answered() and self._is_local()
+        if self._estimate.surprises > 1:
+            self._exploration.restart(now_ms)  # this is not the link that we knew
+        return self._decide("explore" if explored else "link", now_ms)
+
+    def _power_read(self, battery: float | None, charging: bool | None, now_ms: float) -> list[Event]:
+        before = self.conditions
+        level = None if battery is None or battery != battery else min(max(battery, 0.0), 1.0)
+        after = replace(before, battery=level, charging=charging)
+        self.conditions = replace(after, saver=in_saver(after))
+        return self._decide("battery", now_ms, forced=_regime(before) != _regime(self.conditions))
+
+    def _load_reported(self, queue_ms: float, tail_scale: float | None, now_ms: float) -> list[Event]:
+        seen = self.conditions
+        self._load = self._load.heard(queue_ms, tail_scale, now_ms)
+        changed_ms = abs(self._load.queue_ms - (seen.queue_ms or 0.0))
+        if changed_ms < 1.0 and abs(self._load.tail_scale - seen.tail_scale) < 0.05 * seen.tail_scale:
+            return []
+        return self._decide("load", now_ms)
+
+    def _inferred(self, event: Inferred, now_ms: float) -> list[Event]:
+        if self._ready is None or self._live is None:
+            return []
+        if not self._live.observe(event.plan, event.segment_ms, event.cost.encode_ms):
+            return self._requested(now_ms)
+        self._exploration.requested = True
+        self.table = Table(offers(self._ready.model, self._live.profile, self._ready.scorecard), self._power)
+        return self._decide("profile", now_ms)
+
+    def _requested(self, now_ms: float) -> list[Event]:
+        self._exploration.requested = True
+        if now_ms - self._decided_at_ms < RECONSIDER_MS:
+            return []
+        return self._decide("load" if self._load.queue_ms else "link", now_ms)
+
+    # What they have in common.
+
+    def _decide(self, cause: str, now_ms: float, forced: bool = False) -> list[Event]:
+        """Asks the policy, and follows it: at once if the world forces it to, else when the plan has stood long enough."""
+        load = self._load.at(now_ms)
+        self.conditions = replace(
+            self.conditions, uplink=uplink(self._estimate, now_ms), queue_ms=load.queue_ms, tail_scale=load.tail_scale
+        )
+        if self.table is None:
+            return []
+        self._decided_at_ms, self._deferred = now_ms, None
+        decision = self.policy.decide(self.table, self.conditions, self.budget, self.plan)
+        if decision.plan == self.plan:
+            return []
+        if not forced and now_ms < self._pace.ready_at_ms:
+            self._deferred = cause
+            return []
+        cause = self._root(cause)
+        old, self.plan, self._chosen_under = self.plan, decision.plan, self.conditions
+        self._pace.changed(now_ms, forced)
+        if self._is_local():
+            self._exploration.restart(now_ms + PROBE_GAP_MS)
+        return [PlanChanged(old, decision.plan, cause, decision.reason)]
+
+    def _root(self, cause: str) -> str:
+        """A battery drains in steps too small to change the plan; when it shows at another event, it is still the cause."""
+        then, now = self._chosen_under, self.conditions
+        if self.table is None or self.plan is None or cause == "budget" or price(then) == price(now):
+            return cause
+        as_then = replace(now, battery=then.battery, charging=then.charging, saver=then.saver)
+        return "battery" if self.policy.decide(self.table, as_then, self.budget, self.plan).plan == self.plan else cause
+
+    def _explore(self, now_ms: float) -> list[Event]:
+        """Asks for probes if they are due, allowed, and could change the plan."""
+        if self.table is None or now_ms < self._exploration.due_at_ms or not self._may_explore():
+            return []
+        hoped_for = replace(self.conditions, uplink=PERFECT_UPLINK)
+        if self.policy.decide(self.table, hoped_for, self.budget).plan == self.plan:
+            self._exploration.postpone(now_ms)
+            return []
+        return self._exploration.probe(now_ms, saving=bool(self.conditions.metered) or in_saver(self.conditions))
+
+    def _may_explore(self) -> bool:
+        seen = self.conditions
+        if not self._exploration.requested or self.plan is None or seen.link_up is False or is_critical(seen):
+            return False
+        return self._is_local() or (seen.uplink or ASSUMED_UPLINK).spread > WELL_KNOWN_SPREAD
+
+    def _expected_cloud_ms(self) -> float:
+        if self.plan is None or self._is_local():
+            return 0.0
+        cost = self.predicted(self.plan)
+        return cost.queue_ms + cost.tail_ms + cost.decode_ms
+
+    def _is_local(self) -> bool:
+        offer = lookup(self.table.offers, self.plan) if self.table and self.plan else None
+        return offer is not None and offer.local
+
+
+def _regime(conditions: Conditions) -> tuple[bool, bool, bool]:
+    return price(conditions) > 0, in_saver(conditions), is_critical(conditions)

@@ -11,6 +11,7 @@ import shutil
 import signal
 import tempfile
 import threading
+import time
 from dataclasses import dataclass, field
 from types import FrameType, TracebackType
 from typing import Self
@@ -23,6 +24,8 @@ from splitinfer.cloud.settings import ServeSettings
 from splitinfer.errors import Unreachable
 
 __all__ = ["Running", "ServeSettings", "start"]
+
+SETTLE_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -51,14 +54,17 @@ class Running:
         before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
         try:
             asked.wait()
+            # A signal to the whole process group reached Ray, too. It needs this long to go, and `stop` must know.
+            time.sleep(SETTLE_S)
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
     def stop(self) -> None:
-        """Drains the replicas, then ends what `start` started."""
-        tails.undeploy()
-        _leave(self.settings, self._folder)
+        """Drains the replicas, then ends what `start` started. Where Ray was ended already, nothing is left to drain."""
+        if tails.is_alive():
+            tails.undeploy()
+        _leave(self._folder)
 
     def __enter__(self) -> Self:
         return self
@@ -88,7 +94,7 @@ def start(settings: ServeSettings) -> Running:
             raise Unreachable("the replicas did not start: see the log of Ray Serve") from error
         addresses, digests = tails.where()
     except BaseException:
-        _leave(settings, folder)
+        _leave(folder)
         raise
     return Running(settings, addresses, digests, folder)
 
@@ -103,6 +109,6 @@ def _check_here(settings: ServeSettings) -> None:
         raise Unreachable(f"{settings.listen} is taken: end what listens there, or choose another --listen (port 0 = any)")
 
 
-def _leave(settings: ServeSettings, folder: str) -> None:
-    tails.leave(own=settings.ray_address is None)
+def _leave(folder: str) -> None:
+    tails.leave()
     shutil.rmtree(folder, ignore_errors=True)

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import os
 import secrets
+import socket
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, cast
@@ -131,12 +132,13 @@ def join(address: str | None, folder: str) -> None:
         address: of the cluster; None = one of our own.
         folder: for the files of our own cluster.
     """
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)
     if address is not None:
         ray.init(address, namespace=NAMESPACE, logging_level=logging.ERROR, log_to_driver=False)
         return
     # Whoever may talk to Ray may run code in it. Its processes inherit the token; nothing is written to the home folder.
     if "RAY_AUTH_MODE" not in os.environ:
-        os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     ray.init(
         "local",
@@ -163,16 +165,24 @@ def where(app_name: str = APP) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return addresses, digests
 
 
+def is_alive() -> bool:
+    """Whether the cluster still answers. Asked by hand, because Ray waits a minute for one that does not."""
+    host, port = split_address(ray.get_runtime_context().gcs_address)
+    try:
+        socket.create_connection((host, port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
 def undeploy(app_name: str = APP) -> None:
     """Drains and ends the replicas of an application."""
     serve.delete(app_name)
     ray.kill(endpoints(app_name))
 
 
-def leave(own: bool) -> None:
-    """Disconnects; ends Serve and the cluster where they are our own."""
-    if own:
-        serve.shutdown()  # type: ignore[no-untyped-call]  # Ray has no types here
+def leave() -> None:
+    """Disconnects, which ends a cluster of our own. Serve needs no shutdown then: nothing runs on it any more."""
     ray.shutdown()
 
 

@@ -243,6 +243,7 @@ def test_threads_that_want_the_same_range_build_it_once(bundle: Bundle, monkeypa
 
     def counted(*args, **options):
         built.append(args)
+        threading.Event().wait(0.1)  # time for the others to come in, if they could
         return real(*args, **options)
 
     monkeypatch.setattr(ort, "InferenceSession", counted)
@@ -279,9 +280,11 @@ def test_a_device_that_holds_the_head_runs_the_head_only(tmp_path, whole) -> Non
 @pytest.mark.parametrize("location", ["../info.json", "0" * 64, ""])
 def test_a_weight_that_is_no_blob_of_the_segment_is_refused(tmp_path, location: str) -> None:
     draft = tiny_net().draft()
-    name = draft.segments[1].weights[0]
-    hostile = draft.segments[1].graph.replace(name.encode(), location.ljust(64, "/").encode())
-    segments = (draft.segments[0], replace(draft.segments[1], graph=hostile), draft.segments[2])
+    model = onnx.ModelProto.FromString(draft.segments[1].graph)
+    del model.graph.initializer[0].external_data[:]
+    model.graph.initializer[0].external_data.add(key="location", value=location)
+    hostile = replace(draft.segments[1], graph=model.SerializeToString())
+    segments = (draft.segments[0], hostile, draft.segments[2])
     engine = OrtEngine(write(tmp_path / "b", tiny_net().draft(segments=segments)))
     with pytest.raises(CorruptBundle, match="none of its blobs"):
         engine.prepare(0, 3)

@@ -83,7 +83,7 @@ class Codec(Protocol):
 
 
 _FLOATS = ("raw", "raw+zstd1", "half", "half+zstd1", "int8", "int8+zstd1", "int6+zstd1", "int4+zstd1")
-_IMAGE = ("raw", "png", "jpeg:98", "jpeg:95", "jpeg:90", "jpeg:75", "webp:90", "webp:75")
+_IMAGE = ("raw", "png", "jpeg:98", "jpeg:95", "jpeg:90", "jpeg:75", "webp:98", "webp:90", "webp:75")
 _OTHERS = ("raw", "raw+zstd1")
 """What is offered, best answers first. Packed symbols of six bits alone, say, decode but are never the best plan."""
 
@@ -123,6 +123,21 @@ def codec(id: str) -> Codec:
 @lru_cache
 def _picture_codec(name: str, quality: int) -> Codec:
     return _WITH_QUALITY[name](quality)
+
+
+_SIGNATURES = ((b"\x89PNG", "png"), (b"\xff\xd8\xff", "jpeg:90"), (b"RIFF", "webp:90"))
+
+
+def codec_of_file(file: bytes) -> Codec:
+    """The codec that reads an encoded picture. The quality in its id is nominal: only decoding depends on an id.
+
+    Raises:
+        UnknownCodec: it is no picture of a known format.
+    """
+    for signature, id in _SIGNATURES:
+        if file.startswith(signature):
+            return codec(id)
+    raise UnknownCodec("this is not the bytes of a JPEG, PNG or WebP file")
 
 
 def codecs_for(cut: Cut, image: str | None = None) -> tuple[Codec, ...]:

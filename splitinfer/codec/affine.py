@@ -119,7 +119,11 @@ def _span(values: Floats) -> tuple[float, float]:
     if not (isfinite(lo) and isfinite(hi)):
         finite = values[np.isfinite(values)]
         lo, hi = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
-    return max(lo, -_LARGEST), min(hi, _LARGEST)
+    return _clamp(lo), _clamp(hi)
+
+
+def _clamp(end: float) -> float:
+    return max(-_LARGEST, min(end, _LARGEST))
 
 
 def _read_table(table: bytes) -> tuple[float, float]:

@@ -17,7 +17,8 @@ _START = b"\xff\xd8"
 _FRAME_MARKERS = (0xC0, 0xC1, 0xC2)
 """Baseline, extended, progressive (ITU-T T.81, table B.1)."""
 _FRAME = struct.Struct(">BHHB")
-_FULL_CHROMA_FROM = 95
+_FULL_CHROMA_FROM = 99
+"""Up to 98, photographs give the same answers with halved chroma for 25 % fewer bytes; who asks for more wants the colours, too."""
 
 
 class Jpeg(PictureCodec):
@@ -42,11 +43,10 @@ class Jpeg(PictureCodec):
         raise CorruptPayload("not a JPEG file")
 
     def write(self, image: Image, file: BytesIO) -> None:
-        """The standard Huffman tables, and chroma at half the resolution below quality 95.
+        """With the standard Huffman tables.
 
-        From 95 on, chroma keeps its resolution: there the halved chroma is the larger error, and the last steps of quality
-        would be spent on luma alone. Tables made for each picture would save 4 % of the bytes for twice the time, and Pillow
-        fails on pictures that do not fit the buffer it guesses for that.
+        Tables made for each picture would save 4 % of the bytes for twice the time, and Pillow fails on pictures that do not
+        fit the buffer it guesses for that.
         """
         subsampling = "4:4:4" if self._quality >= _FULL_CHROMA_FROM else "4:2:0"
         image.save(file, "JPEG", quality=self._quality, subsampling=subsampling)

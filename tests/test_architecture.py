@@ -27,6 +27,7 @@ NEVER_CALLED = {"eval", "exec", "os.system", "os.popen", "yaml.load", "yaml.unsa
 
 # (file, what) -> why it is right there. An entry that is no longer needed fails, too.
 ALLOWED: dict[tuple[str, str], str] = {
+    ("bench/pth.py", "pickle"): "weights in an installed package; the unpickler knows only the names it needs",
     ("cloud/server.py", "0.0.0.0"): "what an operator asked for is compared with it; it is no default",
 }
 

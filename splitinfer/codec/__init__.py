@@ -23,7 +23,7 @@ from splitinfer.codec.zstd import Zstd
 from splitinfer.errors import UnknownCodec
 from splitinfer.model import Array, Cut, TensorSpec
 
-__all__ = ["FALLBACK", "Chunk", "Codec", "Coder", "codec", "codecs_for", "table_key"]
+__all__ = ["FALLBACK", "Chunk", "Codec", "Coder", "codec", "codec_of_file", "codecs_for", "table_key"]
 
 FALLBACK = "raw+zstd1"
 """Codes every tensor that the codec of the plan does not accept, without loss."""
@@ -103,6 +103,7 @@ _FIXED: tuple[Codec, ...] = (
     Png(),
 )
 _BY_ID = {known.id: known for known in _FIXED}
+_SIGNATURES = ((b"\x89PNG", "png"), (b"\xff\xd8\xff", "jpeg:90"), (b"RIFF", "webp:90"))
 _WITH_QUALITY = {"jpeg": Jpeg, "webp": WebP}
 _QUALITY_ID = re.compile(r"(jpeg|webp):([1-9][0-9]?|100)", re.ASCII)
 
@@ -123,9 +124,6 @@ def codec(id: str) -> Codec:
 @lru_cache
 def _picture_codec(name: str, quality: int) -> Codec:
     return _WITH_QUALITY[name](quality)
-
-
-_SIGNATURES = ((b"\x89PNG", "png"), (b"\xff\xd8\xff", "jpeg:90"), (b"RIFF", "webp:90"))
 
 
 def codec_of_file(file: bytes) -> Codec:

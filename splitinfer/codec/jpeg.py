@@ -18,7 +18,7 @@ _FRAME_MARKERS = (0xC0, 0xC1, 0xC2)
 """Baseline, extended, progressive (ITU-T T.81, table B.1)."""
 _FRAME = struct.Struct(">BHHB")
 _FULL_CHROMA_FROM = 99
-"""Up to 98, photographs give the same answers with halved chroma for 25 % fewer bytes; who asks for more wants the colours, too."""
+"""Up to 98, photographs give the same answers with halved chroma for 25 % fewer bytes; who asks for more wants colours, too."""
 
 
 class Jpeg(PictureCodec):

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from splitinfer.codec import codec_of_file
 from splitinfer.errors import (
     CodecError,
     CorruptPayload,
@@ -227,6 +228,20 @@ def test_an_encoded_picture_passes_through_untouched(format: str, codec_id: str)
     found = PACKER.unpack(payload)["image"]
     assert found.shape == (1, 16, 20, 3)
     assert np.array_equal(found[0], np.asarray(Image.open(io.BytesIO(file)).convert("RGB")))
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP"])
+def test_a_file_says_which_codec_reads_it(format: str) -> None:
+    file = encoded(format, pictures()[0])
+    found = codec_of_file(file)
+    assert found.id.partition(":")[0] == format.lower()
+    assert PACKER.unpack(PACKER.pack_encoded(file, found.id))["image"].shape == (1, 16, 20, 3)
+
+
+@pytest.mark.parametrize("file", [b"", b"GIF89a", b"\xff\xd8"])
+def test_a_file_of_no_known_format_has_no_codec(file: bytes) -> None:
+    with pytest.raises(UnknownCodec):
+        codec_of_file(file)
 
 
 def test_a_file_that_does_not_fit_is_refused() -> None:

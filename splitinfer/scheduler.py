@@ -14,6 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from splitinfer.estimate import Estimate, LiveProfile, Load, network_changed, observe, uplink
+from splitinfer.errors import NoFeasiblePlan
 from splitinfer.events import (
     BudgetSet,
     Event,
@@ -28,7 +29,7 @@ from splitinfer.events import (
     RequestRefused,
     Transferred,
 )
-from splitinfer.plan import ASSUMED_UPLINK, Budget, Conditions, Cost, Plan, Power, Uplink, lookup, offers, predict
+from splitinfer.plan import ASSUMED_UPLINK, Budget, Conditions, Cost, Plan, Power, Profile, Uplink, lookup, offers, predict
 from splitinfer.policy import Policy, Robust, Table, in_saver, is_critical, price
 
 DWELL_MS = 1_000.0
@@ -141,6 +142,28 @@ class Scheduler:
         if self._may_explore():
             times.append(self._exploration.due_at_ms)
         return min(times, default=None)
+
+    @property
+    def profile(self) -> Profile | None:
+        """The device as it was last measured; None before the first `ModelReady`."""
+        return self._live.profile if self._live else None
+
+    def plan_from(self, cut: int, budget: Budget | None = None) -> Plan:
+        """The plan that a request standing at a cut should follow: the plan in force, or the best of those that are still open.
+
+        Args:
+            cut: where the request stands.
+            budget: of this request; None = the one in force.
+
+        Raises:
+            NoFeasiblePlan: there is no model yet, or `budget` excludes every plan.
+        """
+        if self.table is None or self.plan is None:
+            raise NoFeasiblePlan("no model is ready")
+        if budget is None and self.plan.cut >= cut:
+            return self.plan
+        still_open = tuple(offer for offer in self.table.offers if offer.plan.cut >= cut)
+        return self.policy.decide(Table(still_open, self._power), self.conditions, budget or self.budget, self.plan).plan
 
     def predicted(self, plan: Plan) -> Cost:
         """What a plan would cost under the present conditions, at the median rate of the link.

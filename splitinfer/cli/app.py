@@ -47,7 +47,9 @@ class _Group(click.Group):
 @click.option("-v", "--verbose", is_flag=True, help="Log more, to stderr.")
 def cli(verbose: bool) -> None:
     """Split inference: the head of a model on the device, the tail in the cloud."""
-    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, stream=sys.stderr, format="%(levelname)s %(message)s")
+    logging.basicConfig(
+        level=logging.INFO if verbose else logging.WARNING, stream=sys.stderr, format="%(levelname)s %(message)s"
+    )
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 @click.option("--image-input", "image", help="NAME[:mean=..,std=..,order=rgb|bgr]: take the camera's own uint8 image at cut 0.")
 @click.option("--cut", "cuts", multiple=True, help="Cut here: a tensor, a node, or a cut's id or name. May be repeated.")
 @click.option("--cuts", "all_cuts", type=click.Choice(["all", "frontier"]), default="frontier", show_default=True)
-@click.option("--device-max-mb", type=float, help="Weights that the device may hold; later segments stay in the cloud.")
 @click.option("--metric", "metric_path", help="module:function (outputs, labels) -> score, higher is better.")
+@click.option("--max-cuts", default=6, show_default=True, help="Inner cuts that the frontier keeps.")
 @click.option("--name", help="Label; default: the file's name.")
 @click.option("--version", "version_label", default="1", show_default=True, help="Label.")
 @click.option("--force", is_flag=True, help="Replace --out if it is a bundle.")
@@ -48,7 +48,7 @@ def command(model: Path, out: Path, **given: Any) -> int:
             labels=labels,
             image_input=_image_input(given["image"]) if given["image"] else None,
             cuts=given["cuts"] or given["all_cuts"],
-            device_max_bytes=int(given["device_max_mb"] * 1e6) if given["device_max_mb"] else None,
+            max_cuts=given["max_cuts"],
             metric=_function(given["metric_path"]) if given["metric_path"] else None,
             overwrite=given["force"],
             progress=_advance(bars),
@@ -108,4 +108,6 @@ def _report(bundle: Bundle, scored: bool) -> None:
         [(c.index, c.id, c.name[:48], c.depth, kilobytes(c.nbytes)) for c in model.cuts],
     )
     if not scored:
-        click.echo("Without --samples only lossless plans and half are offered; int8, int6, int4 and image codecs need samples.")
+        click.echo(
+            "Without --samples only lossless plans and half are offered; int8, int6, int4 and image codecs need samples."
+        )

@@ -38,7 +38,7 @@ def command(bundle: Path, as_json: bool, **given: Any) -> int:
     """Show every plan of BUNDLE with its predicted cost, the pick, why, and the verdict."""
     case = _case(Bundle.open(bundle), given)
     decision = case.decide(given["uplink_mbps"])
-    rows = [case.row(offer) for offer in case.table]
+    rows = [case.row(offer) for offer in case.table.offers]
     verdict = case.verdict()
     if as_json:
         pick = {"cut": decision.plan.cut, "codec": decision.plan.codec}
@@ -141,7 +141,8 @@ def _print(rows: list[dict[str, Any]], decision: Decision, verdict: str, profile
         columns,
         [
             (
-                ("→ " if (r["cut"], r["codec"]) == (decision.plan.cut, decision.plan.codec) else "  ") + f"{r['cut']}/{r['codec']}",
+                ("→ " if (r["cut"], r["codec"]) == (decision.plan.cut, decision.plan.codec) else "  ")
+                + f"{r['cut']}/{r['codec']}",
                 r["latency_ms"],
                 r["latency_p90_ms"],
                 r["energy_mj"],

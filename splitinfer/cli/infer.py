@@ -10,11 +10,13 @@ import click
 import numpy as np
 
 from splitinfer.bundle import Bundle
+from splitinfer.codec import codec_of_file
 from splitinfer.cli.feeds import encoded_image, read_feeds
 from splitinfer.cli.output import json_option, print_json, print_table
 from splitinfer.device import Client, Inputs, Result, Settings
-from splitinfer.errors import CodecError
+from splitinfer.errors import CodecError, InvalidInput
 from splitinfer.model import Array
+from splitinfer.payload import Packer
 from splitinfer.plan import Budget
 from splitinfer.remote import Tls
 
@@ -23,7 +25,9 @@ TOP = 5
 
 @click.command("infer")
 @click.argument("bundle", type=click.Path(path_type=Path))
-@click.option("--input", "source", required=True, type=click.Path(exists=True, path_type=Path), help=".npz, .npy, .jpg or .png.")
+@click.option(
+    "--input", "source", required=True, type=click.Path(exists=True, path_type=Path), help=".npz, .npy, .jpg or .png."
+)
 @click.option("--cloud", help="HOST:PORT[,HOST:PORT]; without it everything runs here.")
 @click.option("--policy", default="robust", show_default=True, help="robust, or static:CUT/CODEC.")
 @click.option("--latency-ms", type=float, help="Latency budget.")
@@ -73,14 +77,12 @@ def as_object(result: Result) -> dict[str, Any]:
 
 def _feeds(source: Path, bundle: Bundle) -> Inputs:
     """The file's own bytes if they fit the model as they are; else decoded and scaled."""
-    from splitinfer.payload import Packer
-
     encoded = encoded_image(source, bundle.model)
     if encoded is not None and bundle.model.image_input is not None:
         try:
-            Packer(bundle.model, bundle.tables).pack_encoded(encoded)
-        except CodecError:
-            pass
+            Packer(bundle.model, bundle.tables).pack_encoded(encoded, codec_of_file(encoded).id)
+        except (CodecError, InvalidInput):
+            pass  # of another size: decoded and scaled below
         else:
             return {bundle.model.image_input: encoded}
     return read_feeds(source, bundle.model)

@@ -14,7 +14,9 @@ from rich.table import Table
 F = TypeVar("F", bound=Callable[..., Any])
 
 console = Console()
-"""Results go to stdout."""
+"""Results go to stdout; what is piped is not wrapped."""
+if not console.is_terminal:
+    console.width = 200
 progress_console = Console(stderr=True)
 """Progress goes to stderr, so that stdout can be piped."""
 
@@ -33,7 +35,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title:
     """A table; numbers to the right, the first column to the left."""
     table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for index, column in enumerate(columns):
-        table.add_column(column, justify="left" if index == 0 else "right")
+        table.add_column(column, justify="left" if index == 0 else "right", no_wrap=index == 0)
     for row in rows:
         table.add_row(*(_cell(value) for value in row))
     console.print(table)

@@ -11,7 +11,9 @@ import click
 
 @click.command("serve")
 @click.argument("bundles", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--listen", default="127.0.0.1:8443", show_default=True, help="HOST:PORT; port 0 = any. Replicas take the next ones.")
+@click.option(
+    "--listen", default="127.0.0.1:8443", show_default=True, help="HOST:PORT; port 0 = any. Replicas take the next ones."
+)
 @click.option("--ray-address", help="Join this Ray cluster; else a local Ray is started.")
 @click.option("--replicas", default=1, show_default=True, help="Tails replicas, each with an address of its own.")
 @click.option("--threads", type=int, help="Tails that run at once in a replica; default: one for each core.")

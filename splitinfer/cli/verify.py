@@ -13,18 +13,16 @@ from splitinfer.cli.output import json_option, print_json, print_table
 
 @click.command("verify")
 @click.argument("bundle", type=click.Path(path_type=Path))
-@click.option("--input", "source", type=click.Path(exists=True, path_type=Path), help="Feeds (.npz, .npy, image); else random.")
+@click.option("--input", "source", required=True, type=click.Path(exists=True, path_type=Path), help=".npz, .npy, .jpg or .png.")
 @json_option
-def command(bundle: Path, source: Path | None, as_json: bool) -> int:
+def command(bundle: Path, source: Path, as_json: bool) -> int:
     """Check every cut of BUNDLE against the uncut model."""
-    from splitinfer.build import random_feeds, verify
+    from splitinfer.build import verify
 
     opened = Bundle.open(bundle)
-    checks = verify(opened, read_feeds(source, opened.model) if source else random_feeds(opened.model))
+    checks = verify(opened, [read_feeds(source, opened.model)])
     ok = all(check.ok for check in checks)
-    rows = [
-        {"index": c.index, "id": c.id, "max_abs_error": c.max_abs_error, "max_rel_error": c.max_rel_error} for c in checks
-    ]
+    rows = [{"index": c.index, "id": c.id, "max_abs_error": c.max_abs_error, "max_rel_error": c.max_rel_error} for c in checks]
     if as_json:
         print_json({"ok": ok, "cuts": rows})
     else:

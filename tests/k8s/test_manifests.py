@@ -93,7 +93,7 @@ def test_the_port_is_the_same_everywhere(build: str) -> None:
     port = int(args(build)["listen"].rpartition(":")[2])
     for which in ("head", "tails"):  # KubeRay takes the Service's ports from the head
         assert {"name": "serve-grpc", "containerPort": port} in container(build, which)["ports"]
-    assert {"name": "metrics", "containerPort": args(build)["metrics_port"]} in container(build, "tails")["ports"]
+    assert {"name": "tail-metrics", "containerPort": args(build)["metrics_port"]} in container(build, "tails")["ports"]
 
 
 @pytest.mark.parametrize("build", BUILDS)

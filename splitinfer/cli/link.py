@@ -17,7 +17,8 @@ import click
 @click.option("--trace", type=click.Path(exists=True, path_type=Path), help="Follow a recorded network (CSV: t_s,up_mbps,...).")
 def command(listen: str, target: str, uplink_mbps: float | None, rtt_ms: float, trace: Path | None) -> int:
     """Forward TCP from --listen to --to through a shaped link, until Ctrl-C; prints its address as JSON."""
-    from splitinfer.sim import LinkTrace, Proxy
+    from splitinfer.sim.proxy import Proxy
+    from splitinfer.sim.trace import LinkTrace
 
     with Proxy(target, listen=listen) as proxy:
         proxy.set(rate_bps=None if uplink_mbps is None else uplink_mbps * 1e6, rtt_ms=rtt_ms)

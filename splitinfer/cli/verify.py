@@ -13,7 +13,9 @@ from splitinfer.cli.output import json_option, print_json, print_table
 
 @click.command("verify")
 @click.argument("bundle", type=click.Path(path_type=Path))
-@click.option("--input", "source", required=True, type=click.Path(exists=True, path_type=Path), help=".npz, .npy, .jpg or .png.")
+@click.option(
+    "--input", "source", required=True, type=click.Path(exists=True, path_type=Path), help=".npz, .npy, .jpg or .png."
+)
 @json_option
 def command(bundle: Path, source: Path, as_json: bool) -> int:
     """Check every cut of BUNDLE against the uncut model."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import exp, inf, log, sqrt
+from math import exp, log, sqrt
 from statistics import median
 from typing import Protocol
 
@@ -41,12 +41,16 @@ CLIP = 2.0
 SURPRISE_VARIANCE = 0.5
 SURPRISE_RTT_VARIANCE = 0.3
 """... but from the second in a row on the link is taken for another one."""
+FAR = 0.5
+FAR_STEPS = 3
+"""An innovation above this (a factor of 1.6) is linearised so often; below it, iterating would only fit the noise."""
 WINDOW_BYTES = 32_768
 """Bytes that may be on their way without being acknowledged."""
-ELAPSED_RANGE_MS = (0.01, 3.6e6)
+TIME_RANGE_MS = (1e-3, 3.6e6)
+TAIL_SCALE_RANGE = (0.01, 1e4)
 LOG_RATE_RANGE = (log(1e2), log(1e12))
 LOG_RTT_RANGE = (log(0.01), log(1e5))
-"""What is believed of measurements, and what may follow from them: ln(bits per second), ln(milliseconds)."""
+"""What is believed of reports, and what may follow from them: ln(bits per second), ln(milliseconds)."""
 
 
 class Transfer(Protocol):
@@ -113,7 +117,7 @@ def observe(estimate: Estimate, transfer: Transfer, now_ms: float) -> Estimate:
     (no time, hours, not a number) changes nothing.
     """
     elapsed_ms = transfer.elapsed_ms
-    if not (ELAPSED_RANGE_MS[0] <= elapsed_ms <= ELAPSED_RANGE_MS[1] and transfer.nbytes >= 0):
+    if not _is_time(elapsed_ms) or transfer.nbytes < 0:
         return estimate
     prior = _aged(estimate, now_ms - elapsed_ms)
     nbytes: float | None = transfer.nbytes if transfer.complete else _contradicted(prior, transfer)
@@ -138,6 +142,10 @@ def _contradicted(prior: Estimate, transfer: Transfer) -> float | None:
     return missing if sum(_expected_ms(prior, missing)) < transfer.elapsed_ms else None
 
 
+def _is_time(ms: float) -> bool:
+    return TIME_RANGE_MS[0] <= ms <= TIME_RANGE_MS[1]
+
+
 def _within(value: float, bounds: tuple[float, float]) -> float:
     return min(max(value, bounds[0]), bounds[1])
 
@@ -154,39 +162,66 @@ def _aged(estimate: Estimate, now_ms: float) -> Estimate:
     )
 
 
-def _update(prior: Estimate, transfer: Transfer, nbytes: float) -> Estimate:
-    """One step of the filter on ln(elapsed_ms), linearised where it stands.
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """The model of ln(elapsed_ms), linearised at one point: its value, its slopes, and what the filter makes of them there.
 
-    A broken transfer moves the rate only: rates collapse every day, delays do not, and nothing in it tells the two apart.
+    Attributes:
+        value: ln(rtt_ms + sending_ms).
+        by_rate: slope along ln(rate).
+        by_rtt: slope along ln(rtt).
+        pull_rate: covariance of ln(elapsed_ms) with ln(rate).
+        pull_rtt: covariance of ln(elapsed_ms) with ln(rtt).
+        variance: of ln(elapsed_ms), noise included.
     """
-    elapsed_ms = transfer.elapsed_ms
-    rtt_ms, sending_ms = _expected_ms(prior, nbytes)
+
+    value: float
+    by_rate: float
+    by_rtt: float
+    pull_rate: float
+    pull_rtt: float
+    variance: float
+
+
+def _line(prior: Estimate, transfer: Transfer, nbytes: float, log_rate: float, log_rtt: float) -> _Line:
+    rtt_ms, sending_ms = exp(log_rtt), 8e3 * nbytes * exp(-log_rate)
     total_ms = rtt_ms + sending_ms
     by_rate, by_rtt = -sending_ms / total_ms, rtt_ms / total_ms
     pull_rate = prior.rate_variance * by_rate + prior.covariance * by_rtt
     pull_rtt = prior.covariance * by_rate + prior.rtt_variance * by_rtt
-    variance = by_rate * pull_rate + by_rtt * pull_rtt + _noise(transfer, by_rate, rtt_ms)
-    gain_rate = pull_rate / variance
-    gain_rtt = pull_rtt / variance if transfer.complete else 0.0
-    innovation = log(elapsed_ms / total_ms)
-    limit = CLIP * sqrt(variance)
+    jitter = (JITTER_MS + JITTER_SHARE * rtt_ms) / transfer.elapsed_ms
+    noise = SHORT_TERM * by_rate**2 + jitter**2 + (FIRST_VARIANCE if transfer.first else 0.0)
+    return _Line(log(total_ms), by_rate, by_rtt, pull_rate, pull_rtt, by_rate * pull_rate + by_rtt * pull_rtt + noise)
+
+
+def _update(prior: Estimate, transfer: Transfer, nbytes: float) -> Estimate:
+    """One measurement of ln(elapsed_ms): an extended Kalman step, linearised again where it arrives.
+
+    A broken transfer moves the rate only: rates collapse every day, delays do not, and nothing in it tells the two apart.
+    """
+    line = _line(prior, transfer, nbytes, prior.log_rate, prior.log_rtt)
+    limit = CLIP * sqrt(line.variance)
+    innovation = log(transfer.elapsed_ms) - line.value
     clipped = _within(innovation, (-limit, limit))
+    measured = line.value + clipped
+    learn_rtt = 1.0 if transfer.complete else 0.0
+    log_rate, log_rtt = prior.log_rate, prior.log_rtt
+    for _ in range(FAR_STEPS if abs(clipped) > FAR else 1):
+        line = _line(prior, transfer, nbytes, log_rate, log_rtt)
+        back = line.by_rate * (prior.log_rate - log_rate) + line.by_rtt * (prior.log_rtt - log_rtt)
+        error = (measured - line.value - back) / line.variance
+        log_rate = _within(prior.log_rate + line.pull_rate * error, LOG_RATE_RANGE)
+        log_rtt = _within(prior.log_rtt + learn_rtt * line.pull_rtt * error, LOG_RTT_RANGE)
     surprises = prior.surprises + 1 if clipped != innovation else 0
-    log_rtt = min(prior.log_rtt + gain_rtt * clipped, log(elapsed_ms))  # no delay is longer than what it is a part of
+    widening = (SURPRISE_VARIANCE, SURPRISE_RTT_VARIANCE) if surprises > 1 else (0.0, 0.0)
     return Estimate(
-        log_rate=_within(prior.log_rate + gain_rate * clipped, LOG_RATE_RANGE),
-        log_rtt=_within(log_rtt, LOG_RTT_RANGE),
-        rate_variance=prior.rate_variance - gain_rate * pull_rate + (SURPRISE_VARIANCE if surprises > 1 else 0.0),
-        rtt_variance=prior.rtt_variance - gain_rtt * pull_rtt + (SURPRISE_RTT_VARIANCE if surprises > 1 else 0.0),
-        covariance=prior.covariance - gain_rate * pull_rtt,
+        log_rate=log_rate,
+        log_rtt=min(log_rtt, log(transfer.elapsed_ms)),  # no delay is longer than what it is a part of
+        rate_variance=prior.rate_variance - line.pull_rate**2 / line.variance + widening[0],
+        rtt_variance=prior.rtt_variance - learn_rtt * line.pull_rtt**2 / line.variance + widening[1],
+        covariance=prior.covariance - line.pull_rate * line.pull_rtt / line.variance,
         surprises=surprises,
     )
-
-
-def _noise(transfer: Transfer, by_rate: float, rtt_ms: float) -> float:
-    """Variance of ln(elapsed_ms) that says nothing about the link to come."""
-    jitter = (JITTER_MS + JITTER_SHARE * rtt_ms) / transfer.elapsed_ms
-    return SHORT_TERM * by_rate**2 + jitter**2 + (FIRST_VARIANCE if transfer.first else 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,8 +248,9 @@ class Load:
     def heard(self, queue_ms: float, tail_scale: float | None, now_ms: float) -> Load:
         """Takes a report in: half of it, so that one burst is not the new normal. Nonsense changes nothing."""
         old = self.at(now_ms)
-        queue_ms = queue_ms if 0.0 <= queue_ms < inf else old.queue_ms
-        scale = tail_scale if tail_scale is not None and 0.0 < tail_scale < inf else old.tail_scale
+        queue_ms = queue_ms if 0.0 <= queue_ms <= TIME_RANGE_MS[1] else old.queue_ms
+        low, high = TAIL_SCALE_RANGE
+        scale = tail_scale if tail_scale is not None and low <= tail_scale <= high else old.tail_scale
         return Load((old.queue_ms + queue_ms) / 2, (old.tail_scale + scale) / 2, now_ms)
 
 
@@ -238,9 +274,9 @@ class LiveProfile:
     def observe(self, plan: Plan, segment_ms: Sequence[float | None], encode_ms: float) -> bool:
         """Takes the times of one request in; True if `profile` is another one now. It is looked at every `KEEP` requests."""
         for index, (ms, reference) in enumerate(zip(segment_ms, self._base.segment_ms, strict=False)):
-            if ms is not None and reference and 0.0 < ms < inf:
+            if ms is not None and reference and _is_time(ms):
                 self._segments.setdefault(index, deque(maxlen=self.KEEP)).append(ms)
-        if plan in self._base.encode_ms and 0.0 < encode_ms < inf:
+        if plan in self._base.encode_ms and _is_time(encode_ms):
             self._encodes.setdefault(plan, deque(maxlen=self.KEEP)).append(encode_ms)
         self._requests += 1
         if self._requests % self.KEEP:

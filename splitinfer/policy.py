@@ -54,6 +54,10 @@ class Table:
     offers: tuple[Offer, ...]
     power: Power = field(default_factory=Power)
 
+    def beyond(self, cut: int) -> Table:
+        """The plans that are still open to a request that stands at this cut."""
+        return _beyond(self, cut)
+
     @cached_property
     def rows(self) -> dict[Plan, int]:
         """Where each plan stands."""
@@ -236,7 +240,12 @@ def _column(values: Iterable[float]) -> Floats:
     return np.array([*values], dtype=np.float64)
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=64)
+def _beyond(table: Table, cut: int) -> Table:
+    return Table(tuple(offer for offer in table.offers if offer.plan.cut >= cut), table.power)
+
+
+@lru_cache(maxsize=64)
 def _allowed(table: Table, budget: Budget) -> Flags:
     """Rows without an objection.
 

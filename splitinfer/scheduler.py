@@ -13,8 +13,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from splitinfer.estimate import Estimate, LiveProfile, Load, network_changed, observe, uplink
 from splitinfer.errors import NoFeasiblePlan
+from splitinfer.estimate import Estimate, LiveProfile, Load, network_changed, observe, uplink
 from splitinfer.events import (
     BudgetSet,
     Event,
@@ -162,8 +162,7 @@ class Scheduler:
             raise NoFeasiblePlan("no model is ready")
         if budget is None and self.plan.cut >= cut:
             return self.plan
-        still_open = tuple(offer for offer in self.table.offers if offer.plan.cut >= cut)
-        return self.policy.decide(Table(still_open, self._power), self.conditions, budget or self.budget, self.plan).plan
+        return self.policy.decide(self.table.beyond(cut), self.conditions, budget or self.budget, self.plan).plan
 
     def predicted(self, plan: Plan) -> Cost:
         """What a plan would cost under the present conditions, at the median rate of the link.

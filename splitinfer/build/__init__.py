@@ -1,5 +1,6 @@
 """ONNX in, Bundle out.
 
+    analyse     the stages up to the draft, in order:
     load        the file, in one plain form                 image       uint8 NHWC -> the input, folded in
     graph       steps, tensors, weights                     boundaries  every place where it can be cut
     frontier    the few worth keeping                       cuts        those, all, or named ones
@@ -9,8 +10,10 @@
 Needs `splitinfer[build]`. Nothing here runs on a device.
 """
 
-from splitinfer.build.build import BuildOptions, build
+from splitinfer.build.build import build
 from splitinfer.build.check import CutCheck, verify
+from splitinfer.build.feeds import random_feeds
 from splitinfer.build.image import ImageInput
+from splitinfer.build.options import BuildOptions
 
-__all__ = ["BuildOptions", "CutCheck", "ImageInput", "build", "verify"]
+__all__ = ["BuildOptions", "CutCheck", "ImageInput", "build", "random_feeds", "verify"]

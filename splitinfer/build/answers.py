@@ -1,6 +1,7 @@
 """What counts as an answer, how many of them changed, and how sure that is.
 
-The bound is one-sided at 95 %: with so few samples, the true share of changed answers is no larger than this in 95 of 100 cases.
+The bound is one-sided at 95 %: with so few samples, the true share of changed answers is no larger than this in 95 of 100
+cases.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ import numpy as np
 from splitinfer.errors import InvalidInput
 from splitinfer.model import Array, Tensors
 
-Metric = Callable[[Array, Tensors], float]
-"""(labels, outputs) -> score, higher is better."""
+Metric = Callable[[Tensors, Array], float]
+"""(outputs, labels) -> score, higher is better."""
 
 MOVED = 0.01
 """A model with one number an item gives another answer when that number moves by more than this share of the largest."""
@@ -46,9 +47,9 @@ class Judge:
     def loss(self, got: Tensors) -> tuple[float, float]:
         """Loss of a plan, and its upper bound.
 
-        Without labels: the share of answers that differ. With labels: the drop of the share of right ones; the bound then counts
-        the answers that became wrong and not those that became right, which can only make it larger. With a metric: its drop, and
-        the 95th percentile of the drop over 200 seeded resamples of the samples.
+        Without labels: the share of answers that differ. With labels: the drop of the share of right ones; the bound then
+        counts the answers that became wrong and not those that became right, which can only make it larger. With a metric:
+        its drop, and the 95th percentile of the drop over 200 seeded resamples of the samples.
         """
         if self.labels is not None and self.metric is not None:
             return self._metric_loss(got, self.labels, self.metric)
@@ -64,7 +65,7 @@ class Judge:
         def drop(rows: Array) -> float:
             before = {name: array[rows] for name, array in self.wanted.items()}
             after = {name: array[rows] for name, array in got.items()}
-            return metric(labels[rows], before) - metric(labels[rows], after)
+            return metric(before, labels[rows]) - metric(after, labels[rows])
 
         n = len(labels)
         random = np.random.default_rng(0)
@@ -88,8 +89,8 @@ def answers(outputs: Tensors) -> Array:
 def differs(got: Array, wanted: Array) -> Array:
     """Whether each answer differs."""
     if wanted.dtype.kind == "f":
-        distance = np.abs(got.astype(np.float64) - wanted)
-        return np.asarray(~(distance <= MOVED * np.abs(wanted).max(initial=0.0)))
+        distance = np.abs(got.astype(np.float64) - wanted.astype(np.float64))
+        return np.asarray(~(distance <= MOVED * np.abs(wanted.astype(np.float64)).max(initial=0.0)))
     return np.asarray((got != wanted).reshape(len(wanted), -1).any(axis=1))
 
 

@@ -1,11 +1,12 @@
 """Every place where a graph can be cut.
 
-A boundary is a prefix of a topological order. What crosses there is its *live set*: the inputs and the tensors of the head that the
-tail reads. Outputs of the model that the head has made do not cross, it returns them. Two prefixes with the same live set are one
-boundary: the longer one, so that what hangs on the cut without leading to the tail (an early exit) is done by the head.
+A boundary is a prefix of a topological order. What crosses there is its *live set*: the inputs and the tensors of the head
+that the tail reads. Outputs of the model that the head has made do not cross, it returns them. Two prefixes with the same
+live set are one boundary, namely the longer one, so that what hangs on the cut without leading to the tail (an early exit)
+is done by the head.
 
-An order is not unique: `orders` gives the one of the file and one that keeps few bytes alive. All cuts of a bundle come from one
-order, because each head must contain the one before it.
+An order is not unique: `orders` gives the one of the file and one that keeps few bytes alive. All cuts of a bundle come
+from one order, because each head must contain the one before it.
 """
 
 from __future__ import annotations
@@ -44,7 +45,8 @@ class Boundary:
         nbytes: of the plain tensors at batch 1.
         lossless_bytes: the share of them that no codec may change (integers).
         operations: multiply-adds of the head at batch 1.
-        splits_fusion: the runtime would compute across it in one kernel (Conv and Relu, say), so a neighbour is as good and cheaper.
+        splits_fusion: the runtime would compute across it in one kernel (Conv and Relu, say), so a neighbour is as good and
+            cheaper.
         why_not: why it cannot be offered; None where it can.
     """
 

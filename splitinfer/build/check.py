@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from splitinfer.backends.ort import OrtEngine
+from splitinfer.build.walk import MANY_CUTS
 from splitinfer.bundle import Bundle
 from splitinfer.engine import Engine
 from splitinfer.errors import UnsupportedModel
@@ -15,7 +16,6 @@ from splitinfer.model import Array, Tensors
 
 TOLERANCE = 1e-4
 """Largest max|d| / max|y| of an output that is still the same answer."""
-_MANY_CUTS = 24
 
 Step = Callable[[int, int], None]
 """Hears how many of how many are done."""
@@ -46,9 +46,9 @@ class CutCheck:
 def verify(bundle: Bundle, feeds: Sequence[Tensors], uncut: Callable[[Tensors], Tensors] | None = None) -> list[CutCheck]:
     """Compares every cut of a bundle with the uncut model.
 
-    Up to 24 cuts, head and tail of each are run as they are used, one session each. With more, the segments are run one after the
-    other, so that each cut is crossed in plain form: what comes out is the answer of all cuts together, and the error that is
-    reported for each is theirs together.
+    Up to 16 cuts, head and tail of each are run as they are used, one session each. With more, the segments are run one
+    after the other, so that each cut is crossed in plain form: what comes out is the answer of all cuts together, and the
+    error that is reported for each is theirs together.
 
     Args:
         bundle: must hold all its segments.
@@ -69,7 +69,7 @@ def check(bundle: Bundle, feeds: Sequence[Tensors], uncut: Callable[[Tensors], T
     for feed in feeds:
         model.check_inputs(feed)
     wanted = [uncut(feed) for feed in feeds]
-    if model.n > _MANY_CUTS:
+    if model.n > MANY_CUTS:
         errors = _worst(_chain(bundle, feed, want, step) for feed, want in zip(feeds, wanted, strict=True))
         return [CutCheck(cut.index, cut.id, *errors) for cut in model.cuts]
     checks = []
@@ -91,13 +91,16 @@ def refuse_wrong(bundle: Bundle, checks: Sequence[CutCheck]) -> None:
     if not worst.ok:
         name = bundle.model.cuts[worst.index].name
         raise UnsupportedModel(
-            f"cut {worst.index} ({name}) gives another answer than the uncut model: error {worst.max_rel_error:.1e} of the largest "
-            f"value, at most {TOLERANCE:.0e} is the same answer; choose other cuts with --cut"
+            f"cut {worst.index} ({name}) gives another answer than the uncut model: error {worst.max_rel_error:.1e} of the "
+            f"largest value, at most {TOLERANCE:.0e} is the same answer; choose other cuts with --cut"
         )
 
 
 def difference(got: Tensors, want: Tensors) -> tuple[float, float]:
-    """max|d| and max|d| / max|y| of the worst output. Equal infinities and NaNs are no difference; another shape is infinite."""
+    """max|d| and max|d| / max|y| of the worst output.
+
+    Infinities and NaNs at the same places are no difference; another shape is infinite.
+    """
     if got.keys() != want.keys():
         return float("inf"), float("inf")
     return _worst(_distance(got[name], want[name]) for name in want)

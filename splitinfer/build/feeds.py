@@ -10,7 +10,7 @@ import onnx
 from splitinfer.backends.ort import Uncut
 from splitinfer.build.graph import DTYPES, Graph, dims_of
 from splitinfer.errors import EngineError, InvalidInput, UnsupportedModel
-from splitinfer.model import Array, Tensors, TensorSpec
+from splitinfer.model import Array, Model, Tensors, TensorSpec
 
 _PLANE = 64
 _LENGTH = 16
@@ -29,6 +29,22 @@ def random_feed(graph: Graph, batch: int, seed: int = 0) -> Tensors:
     return {name: _random(random, graph, name, sizes, batch) for name in graph.inputs}
 
 
+def random_feeds(model: Model, batch: int = 1, seed: int = 0) -> dict[str, Array]:
+    """Seeded random inputs for a model that is cut already, as `random_feed` makes them.
+
+    Args:
+        model: of a bundle.
+        batch: size of axis 0 where it is open; other open dimensions are guessed.
+        seed: of the generator.
+    """
+    random = np.random.default_rng(seed)
+    feeds = {}
+    for spec in model.inputs:
+        shape = [_guess(axis, len(spec.shape), batch) if dim is None else dim for axis, dim in enumerate(spec.shape)]
+        feeds[spec.name] = _values(random, spec.dtype, shape)
+    return feeds
+
+
 def sample_feeds(specs: Sequence[TensorSpec], samples: Mapping[str, Array], batch: int) -> list[Tensors]:
     """The user's samples as batches.
 
@@ -45,7 +61,7 @@ def sample_feeds(specs: Sequence[TensorSpec], samples: Mapping[str, Array], batc
         raise InvalidInput(f"samples need exactly the arrays {sorted(names)}, there are {sorted(samples)}")
     for spec in specs:
         array = samples[spec.name]
-        if array.dtype.name != spec.dtype or array.ndim != len(spec.shape) or not spec.fits((spec.shape[0], *array.shape[1:])):
+        if array.dtype.name != spec.dtype or not spec.fits((spec.shape[0] or len(array), *array.shape[1:])):
             want = ["samples", *("?" if dim is None else dim for dim in spec.shape[1:])]
             raise InvalidInput(
                 f"samples {spec.name!r}: expected {spec.dtype} {want}, got {array.dtype.name} {list(array.shape)}"
@@ -107,10 +123,19 @@ def _random(random: np.random.Generator, graph: Graph, name: str, sizes: Mapping
         kind = onnx.TensorProto.DataType.Name(value.elem_type).lower()
         raise UnsupportedModel(f"input {name!r} is of type {kind}, which cannot be fed from Python: put a Cast in front of it")
     rank = len(value.shape.dim)
-    shape = []
+    shape: list[int] = []
     for axis, dim in enumerate(value.shape.dim):
-        guess = batch if axis == 0 else _PLANE if rank == 4 else _LENGTH
-        shape.append(dim.dim_value if dim.HasField("dim_value") else sizes.get(dim.dim_param, guess))
+        known = dim.dim_value if dim.HasField("dim_value") else sizes.get(dim.dim_param)
+        shape.append(_guess(axis, rank, batch) if known is None else known)
+    return _values(random, dtype, shape)
+
+
+def _guess(axis: int, rank: int, batch: int) -> int:
+    """An open dimension: the batch, a side of an image, or the length of a sequence."""
+    return batch if axis == 0 else _PLANE if rank == 4 else _LENGTH
+
+
+def _values(random: np.random.Generator, dtype: str, shape: Sequence[int]) -> Array:
     if np.dtype(dtype).kind == "f":
         return random.standard_normal(shape).astype(dtype)
     return random.integers(0, 256 if dtype == "uint8" else 2, shape).astype(dtype)

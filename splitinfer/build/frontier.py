@@ -1,15 +1,16 @@
 """The few boundaries that are worth keeping.
 
-Every boundary is priced on a grid of links, devices, codecs and privacy floors; those are kept that lose least against having all
-of them. It is pure arithmetic on the graph: no clock and no measurement, so that building twice keeps the same cuts.
+Every boundary is priced on a grid of links, devices, codecs and privacy floors; those are kept that lose least against
+having all of them. It is pure arithmetic on the graph: no clock and no measurement, so that building twice keeps the same
+cuts.
 
 The price of boundary b at uplink rate r, on a device s times slower than the machine that the constants below describe, with a
 codec that leaves the share c of float tensors::
 
     head(b) * s + coded bytes(b, c) * 8 / r + tail(b) + crossing(b)     head + tail = the model's operations * MS_PER_OPERATION
 
-and infinite where something would cross before the privacy floor. The round trip is left out: it is the same for all boundaries at
-which something crosses, and leaving it out never hides a cut that is worth having.
+and infinite where something would cross before the privacy floor. The round trip is left out: it is the same for all
+boundaries at which something crosses, and leaving it out never hides a cut that is worth having.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from splitinfer.build.boundaries import Boundary, Order
 MS_PER_OPERATION = 9.0 / 390e6
 """EfficientNet-Lite0, 390 million multiply-adds, takes about 9 ms of one server core."""
 CROSSING_MS_PER_BYTE = 0.25e-6
-"""What handing a tensor over costs both sides together: leaving the runtime's layout and copying; measured 0.2-0.3 ms a megabyte."""
+"""What handing over costs both sides: leaving the runtime's layout and copying; measured 0.2 to 0.3 ms a megabyte."""
 CROSSING_SHARE_MAX = 0.05
 """A boundary whose crossing costs more than this share of the whole model is not kept: head and tail would cost too much."""
 RATES_BPS = tuple(float(rate) for rate in np.geomspace(0.1e6, 500e6, 12))

@@ -1,7 +1,7 @@
 """The graph that is cut: steps in order, what each reads and makes, and what is known of the tensors between them.
 
-Weights never cross, and neither does what is computed from weights alone (*floating* nodes): each side that needs it has its own.
-Knows no cut and no runtime.
+Weights never cross, and neither does what is computed from weights alone (*floating* nodes): each side that needs it has
+its own. Knows no cut and no runtime.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 import onnx
 
 from splitinfer.build.load import reads
+from splitinfer.errors import UnsupportedModel
 from splitinfer.model import TensorSpec
 
 DTYPES: dict[int, str] = {
@@ -195,5 +196,8 @@ def typed(graph: Graph, names: Iterable[str]) -> list[onnx.ValueInfoProto]:
 
 
 def _inferred(model: onnx.ModelProto) -> dict[str, onnx.ValueInfoProto]:
-    inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
+    try:
+        inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
+    except onnx.shape_inference.InferenceError as error:
+        raise UnsupportedModel(f"the types or shapes of the model contradict each other: {error}") from error
     return {value.name: value for value in (*inferred.value_info, *inferred.input, *inferred.output)}

@@ -6,8 +6,9 @@ order of operations, ``(image - mean) / std``: bit-equal to numpy's. Resizing an
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import onnx
@@ -15,7 +16,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from splitinfer.build.graph import dims_of
 from splitinfer.build.load import reads, rename
-from splitinfer.errors import UnsupportedModel
+from splitinfer.errors import InvalidInput, UnsupportedModel
+from splitinfer.model import Array
 
 _FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE)
 _CHANNELS = (1, 3)
@@ -44,7 +46,7 @@ class ImageInput:
         """Reads "NAME[:mean=127,std=128,order=rgb,layout=nchw]"; several values of a channel are separated by commas too.
 
         Raises:
-            ValueError: it is not written like that.
+            InvalidInput: it is not written like that.
         """
         name, colon, tail = text.rpartition(":")
         if not colon or "=" not in tail:
@@ -57,20 +59,20 @@ class ImageInput:
             options.setdefault(key, []).append((after if equals else before).strip())
         unknown = options.keys() - {"mean", "std", "order", "layout"}
         if unknown:
-            raise ValueError(f"unknown image option {sorted(unknown)[0]!r}: there are mean, std, order and layout")
+            raise InvalidInput(f"unknown image option {sorted(unknown)[0]!r}: there are mean, std, order and layout")
         return cls(
             name,
-            mean=tuple(float(value) for value in options.get("mean", ["0"])),
-            std=tuple(float(value) for value in options.get("std", ["1"])),
+            mean=_numbers(options.get("mean", ["0"])),
+            std=_numbers(options.get("std", ["1"])),
             order=options.get("order", ["rgb"])[0],
             layout=options.get("layout", ["auto"])[0],
         )
 
     def __post_init__(self) -> None:
         if self.order not in ("rgb", "bgr") or self.layout not in ("auto", "nchw", "nhwc"):
-            raise ValueError("order is rgb or bgr, layout is auto, nchw or nhwc")
+            raise InvalidInput("order is rgb or bgr, layout is auto, nchw or nhwc")
         if not self.mean or not self.std or not all(np.isfinite((*self.mean, *self.std))) or 0 in self.std:
-            raise ValueError("mean and std must be finite numbers, and std not 0")
+            raise InvalidInput("mean and std must be finite numbers, and std not 0")
 
     def described(self) -> Mapping[str, int | str]:
         """The same in integers and text, for the identity of a bundle."""
@@ -78,11 +80,35 @@ class ImageInput:
         return {"order": self.order, **{key: ",".join(repr(float(v)) for v in values) for key, values in numbers.items()}}
 
 
-def fold(model: onnx.ModelProto, image: ImageInput) -> frozenset[str]:
-    """Puts the preprocessing in front of a model in plain form, in place.
+@dataclass(frozen=True, slots=True)
+class Preprocessing:
+    """What was folded.
 
-    Returns:
-        The tensors that the preprocessing makes; nothing is cut at them.
+    Attributes:
+        made: the tensors that it makes; nothing is cut at them.
+        image: how it was described.
+        layout: of the model's input, "nchw" or "nhwc".
+        dtype: of the model's input.
+    """
+
+    made: frozenset[str]
+    image: ImageInput
+    layout: str
+    dtype: np.dtype[np.generic]
+
+    def __call__(self, array: Array) -> Array:
+        """The same in numpy: uint8 [N, height, width, channels] -> what the unfolded model takes."""
+        image = self.image
+        pixels: Array = array[..., ::-1] if image.order == "bgr" else array
+        if self.dtype.kind == "f":
+            mean, std = np.array(image.mean, np.float32), np.array(image.std, np.float32)
+            pixels = (pixels.astype(np.float32) - mean) / std
+        moved = pixels.transpose(0, 3, 1, 2) if self.layout == "nchw" else pixels
+        return np.ascontiguousarray(moved.astype(self.dtype))
+
+
+def fold(model: onnx.ModelProto, image: ImageInput) -> Preprocessing:
+    """Puts the preprocessing in front of a model in plain form, in place.
 
     Raises:
         UnsupportedModel: there is no such input, or it cannot be an image.
@@ -110,8 +136,16 @@ def fold(model: onnx.ModelProto, image: ImageInput) -> frozenset[str]:
     elif any(image.mean) or set(image.std) != {1.0}:
         raise UnsupportedModel(f"input {image.name!r} takes integers, which leaves no room for mean and std: leave them out")
     _rewire(graph, image.name, steps)
+    dtype = helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
     value.CopyFrom(_image_value(value, layout, channels))
-    return frozenset(steps.made)
+    return Preprocessing(frozenset(steps.made), image, layout, dtype)
+
+
+def _numbers(texts: Sequence[str]) -> tuple[float, ...]:
+    try:
+        return tuple(float(text) for text in texts)
+    except ValueError as error:
+        raise InvalidInput(f"mean and std are numbers, got {','.join(texts)!r}") from error
 
 
 class _Steps:
@@ -130,7 +164,7 @@ class _Steps:
     def last(self) -> str:
         return self.made[-1] if self.nodes else self._name
 
-    def add(self, op_type: str, operand: np.ndarray | None = None, **attributes: int | list[int]) -> None:
+    def add(self, op_type: str, operand: np.ndarray | None = None, **attributes: Any) -> None:
         inputs = [self.last]
         made = f"{self._name}/image{len(self.nodes)}"
         if operand is not None:

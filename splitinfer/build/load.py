@@ -1,7 +1,7 @@
 """Reads an ONNX file and brings it into one plain form, or says why it cannot be cut.
 
-The plain form: weights inside the model (never listed as inputs, never written as Constant nodes), IR version at least 4, no node
-that leads to no output. Knows nothing of cuts.
+The plain form: weights inside the model (never listed as inputs, never written as Constant nodes), IR version at least 4,
+no node that leads to no output. Knows nothing of cuts.
 """
 
 from __future__ import annotations
@@ -25,20 +25,35 @@ _FIRST_IR_WITH_FREE_WEIGHTS = 4
 
 
 def load(path: Path) -> onnx.ModelProto:
-    """Reads a model in plain form.
+    """Reads a model in plain form: `read`, then `simplify`."""
+    model = read(path)
+    simplify(model)
+    return model
+
+
+def read(path: Path) -> onnx.ModelProto:
+    """Reads a model as it is, with the weights that lie beside it.
 
     Raises:
-        UnsupportedModel: not an ONNX file, damaged, without weights, or of a kind that cannot be cut; the message says what to do.
+        UnsupportedModel: not an ONNX file, damaged, or too large.
     """
     model = _read(path)
     if not model.graph.node:
         raise UnsupportedModel(f"{path.name} holds no nodes: export the trained network, not only its weights")
+    return model
+
+
+def simplify(model: onnx.ModelProto) -> None:
+    """Brings a model into plain form, in place.
+
+    Raises:
+        UnsupportedModel: damaged, without weights, or of a kind that cannot be cut; the message says what to do.
+    """
     _refuse_strange_parts(model)
-    normalise(model)
+    _normalise(model)
     _refuse_missing_weights(model)
     _check(model)
     _refuse_random(model)
-    return model
 
 
 def content_hash(model: onnx.ModelProto) -> str:
@@ -84,11 +99,10 @@ def rename(node: onnx.NodeProto, names: Mapping[str, str]) -> None:
             rename(step, names)
 
 
-def normalise(model: onnx.ModelProto) -> None:
-    """Brings a model into the plain form, in place."""
+def _normalise(model: onnx.ModelProto) -> None:
     graph = model.graph
     weights = {tensor.name for tensor in graph.initializer}
-    # Up to IR 3 every weight had to be listed as an input; later some exporters still do, to let a caller replace it. We never do.
+    # Up to IR 3 every weight had to be listed as an input, and some exporters still do. No caller of ours replaces weights.
     _keep(graph.input, lambda value: value.name not in weights)
     model.ir_version = max(model.ir_version, _FIRST_IR_WITH_FREE_WEIGHTS)
     outputs = {value.name for value in graph.output}

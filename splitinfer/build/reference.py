@@ -1,17 +1,19 @@
 """The reference profile: how long segments, tails and codecs take on the machine that builds.
 
-It is a hint, stands outside the digest, and is replaced by what a device measures itself. Times are CPU milliseconds of one thread,
-the median of several runs.
+It is a hint, stands outside the digest, and is replaced by what a device measures itself. Times are CPU milliseconds of one
+thread, the median of several runs.
 """
 
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from statistics import median
 from time import thread_time_ns
 
 from splitinfer.build.score import Offered
+from splitinfer.build.walk import MANY_CUTS, to_end
 from splitinfer.engine import Engine
 from splitinfer.model import Tensors
 from splitinfer.payload import Packer
@@ -39,14 +41,15 @@ def profile(engine: Engine, packer: Packer, offered: Offered, feed: Tensors, pro
     held = engine.hold(0, feed)
     for cut in model.cuts[:-1]:
         at = cut.index
-        here, plain = held, held.plain()
-        tail_ms.append(_cpu_ms(lambda at=at, here=here: engine.run(at, model.n, here), _RUNS))
-        segment_ms.append(_cpu_ms(lambda at=at, here=here: engine.run(at, at + 1, here), _RUNS))
+        plain = held.plain()
+        if model.n <= MANY_CUTS:
+            tail_ms.append(_cpu_ms(partial(to_end, engine, held), _RUNS))
+        segment_ms.append(_cpu_ms(partial(engine.run, at, at + 1, held), _RUNS))
         for codec in offered.at(cut):
             plan = Plan(at, codec.id)
             payload = packer.pack(at, codec.id, plain)
-            encode_ms[plan] = _cpu_ms(lambda p=plan, t=plain: packer.pack(p.cut, p.codec, t), _CODEC_RUNS)
-            decode_ms[plan] = _cpu_ms(lambda p=payload: packer.unpack(p), _CODEC_RUNS)
+            encode_ms[plan] = _cpu_ms(partial(packer.pack, at, codec.id, plain), _CODEC_RUNS)
+            decode_ms[plan] = _cpu_ms(partial(packer.unpack, payload), _CODEC_RUNS)
         held = engine.run(at, at + 1, held)
         progress(at + 1, model.n)
     return Profile(
@@ -56,8 +59,13 @@ def profile(engine: Engine, packer: Packer, offered: Offered, feed: Tensors, pro
         segment_ms=tuple(segment_ms),
         encode_ms=encode_ms,
         decode_ms=decode_ms,
-        tail_ms=(*tail_ms, 0.0),
+        tail_ms=(*(tail_ms or _rests(segment_ms)), 0.0),
     )
+
+
+def _rests(segment_ms: Sequence[float | None]) -> list[float]:
+    """The sum of the segments from each cut on."""
+    return [sum(ms or 0.0 for ms in segment_ms[at:]) for at in range(len(segment_ms))]
 
 
 def _cpu_ms(work: Callable[[], object], runs: int) -> float:

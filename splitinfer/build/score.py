@@ -1,18 +1,21 @@
 """The scorecard: what each plan does to bytes and answers, measured on samples.
 
-Every second sample calibrates the codecs, the others report: no plan is judged on what it was tuned to. Heads are run segment by
-segment, so that each sample passes through the model once for all cuts; tails are run in batches where the model allows it.
+Every second sample calibrates the codecs, the others report: no plan is judged on what it was tuned to. Heads are run
+segment by segment, so that each sample passes through the model once for all cuts; tails are run in batches where the model
+allows it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 
 import numpy as np
 
 from splitinfer.build.answers import Judge
 from splitinfer.build.check import difference
+from splitinfer.build.walk import along, to_end
 from splitinfer.codec import Codec, codecs_for, table_key
 from splitinfer.engine import Engine, Held
 from splitinfer.model import Array, Cut, Model, Tensors
@@ -55,7 +58,7 @@ def calibrate(engine: Engine, offered: Offered, feeds: Sequence[Tensors]) -> dic
         feeds: inputs, any batch.
     """
     tables: dict[str, bytes] = {}
-    for cut, helds in _walk(engine, feeds):
+    for cut, helds in along(engine, feeds):
         plain = [held.plain() for held in helds]
         for codec in offered.at(cut):
             for spec in cut.tensors:
@@ -83,9 +86,10 @@ def score(
     """
     scores: dict[Plan, PlanScore] = {}
     total = offered.count()
-    for cut, helds in _walk(engine, feeds):
+    for cut, helds in along(engine, feeds):
+        tails = _Tails(engine, cut.index)
         for codec in offered.at(cut):
-            scores[Plan(cut.index, codec.id)] = _score(engine, packer, codec, helds, judge)
+            scores[Plan(cut.index, codec.id)] = _score(tails, packer, codec, helds, judge)
             progress(len(scores), total)
     return Scorecard(engine.model.digest, scores, judge.name)
 
@@ -93,7 +97,7 @@ def score(
 def score_without_samples(engine: Engine, packer: Packer, offered: Offered, feed: Tensors) -> Scorecard:
     """Bytes of the plans that are safe without samples: lossless ones, and `half`, whose loss stays unknown."""
     scores: dict[Plan, PlanScore] = {}
-    for cut, helds in _walk(engine, [feed]):
+    for cut, helds in along(engine, [feed]):
         for codec in offered.at(cut):
             if codec.lossless or codec.id == "half":
                 nbytes = packer.pack(cut.index, codec.id, helds[0].plain()).nbytes
@@ -113,14 +117,14 @@ def stacked(parts: Sequence[Tensors]) -> dict[str, Array]:
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def _score(engine: Engine, packer: Packer, codec: Codec, helds: Sequence[Held], judge: Judge) -> PlanScore:
+def _score(tails: _Tails, packer: Packer, codec: Codec, helds: Sequence[Held], judge: Judge) -> PlanScore:
     sizes: list[int] = []
     got: list[Tensors] = []
     for held in helds:
         sent = held.plain()
         received, nbytes = _cross(packer, held.at, codec.id, sent)
         sizes += nbytes
-        got.append({**held.outputs(), **_tail(engine, held.at, received)})
+        got.append({**held.outputs(), **tails.run(received)})
     loss, bound = judge.loss(stacked(got))
     if codec.lossless:
         loss = bound = 0.0
@@ -145,16 +149,23 @@ def _items(tensors: Tensors) -> Iterator[Tensors]:
         yield {name: array[at : at + 1] for name, array in tensors.items()}
 
 
-def _tail(engine: Engine, at: int, received: Tensors) -> Tensors:
-    return engine.run(at, engine.model.n, engine.hold(at, received)).outputs()
+class _Tails:
+    """The tail of one cut. What arrives twice (a byte compressor changes no tensor) is answered once."""
 
+    def __init__(self, engine: Engine, at: int) -> None:
+        self._engine = engine
+        self._at = at
+        self._answered: dict[bytes, Tensors] = {}
 
-def _walk(engine: Engine, feeds: Sequence[Tensors]) -> Iterator[tuple[Cut, list[Held]]]:
-    """What is held at each cut where something crosses, for all feeds."""
-    helds = [engine.hold(0, feed) for feed in feeds]
-    for cut in engine.model.cuts[:-1]:
-        yield cut, helds
-        helds = [engine.run(cut.index, cut.index + 1, held) for held in helds]
+    def run(self, received: Tensors) -> Tensors:
+        """The outputs that the tail makes of plain tensors."""
+        seen = blake2b()
+        for name in sorted(received):
+            seen.update(np.ascontiguousarray(received[name]).data)
+        key = seen.digest()
+        if key not in self._answered:
+            self._answered[key] = to_end(self._engine, self._engine.hold(self._at, received)).outputs()
+        return self._answered[key]
 
 
 def halves(samples: Mapping[str, Array], labels: Array | None) -> tuple[Mapping[str, Array], Mapping[str, Array], Array | None]:

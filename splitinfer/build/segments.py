@@ -1,8 +1,8 @@
 """Takes a range of steps out of a graph as an ONNX model of its own.
 
-Weights above `INLINE_BYTES` leave the graph: they become blobs named by their SHA-256, so that a weight which several segments need
-is stored once. What depends on weights alone is computed again in each segment that needs it, under a name of its own from the
-second on, so that segments can be joined. Knows no runtime and no file.
+Weights above `INLINE_BYTES` leave the graph: they become blobs named by their SHA-256, so that a weight which several
+segments need is stored once. What depends on weights alone is computed again in each segment that needs it, under a name of
+its own from the second on, so that segments can be joined. Knows no runtime and no file.
 """
 
 from __future__ import annotations

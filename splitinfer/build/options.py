@@ -1,0 +1,60 @@
+"""What a build may be told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from splitinfer.build.answers import Metric
+from splitinfer.build.image import ImageInput
+from splitinfer.errors import InvalidInput
+from splitinfer.model import Array
+
+Progress = Callable[[str, int, int], None]
+"""Hears (stage, done, total)."""
+
+
+@dataclass(frozen=True)
+class BuildOptions:
+    """What a build may be told.
+
+    Attributes:
+        name: label; by default the file's name.
+        version: label.
+        samples: input name -> samples along axis 0; uint8 NHWC for an image. At least two.
+        labels: one a sample; makes accuracy_loss the drop of the metric.
+        metric: of the task; by default the share of right labels.
+        image_input: fold uint8 NHWC -> this input into segment 0.
+        cuts: "frontier", "all", or names of tensors, nodes or cuts.
+        max_cuts: inner cuts that the frontier keeps.
+        codecs: ids to measure; None = all that fit.
+        overwrite: replace a bundle that is there.
+        progress: hears how far the build is.
+    """
+
+    name: str | None = None
+    version: str = "1"
+    samples: Mapping[str, Array] | None = None
+    labels: Array | None = None
+    metric: Metric | None = None
+    image_input: ImageInput | None = None
+    cuts: str | tuple[str, ...] = "frontier"
+    max_cuts: int = 6
+    codecs: tuple[str, ...] | None = None
+    overwrite: bool = False
+    progress: Progress | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.cuts, str) and self.cuts not in ("frontier", "all"):
+            raise InvalidInput('cuts is "frontier", "all", or a tuple of names')
+        if self.max_cuts < 0:
+            raise InvalidInput("max_cuts cannot be negative")
+        if self.labels is not None and self.samples is None:
+            raise InvalidInput("labels need samples")
+        if self.metric is not None and self.labels is None:
+            raise InvalidInput("a metric needs labels")
+
+    def tell(self, stage: str, done: int, total: int) -> None:
+        """Says how far the build is."""
+        if self.progress is not None:
+            self.progress(stage, done, total)

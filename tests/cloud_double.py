@@ -158,8 +158,9 @@ class CloudDouble:
             if news != said:
                 said = news
                 yield wire.encode_endpoints(wire.Endpoints(news, (DIGEST,), load_queue_ms=3.0))
+                continue
             with self._changed:
-                self._changed.wait_for(lambda: self._stopping or ended.is_set() or self.others != said[1:], 0.2)
+                self._changed.wait(0.2)
 
     def _wake(self) -> None:
         with self._changed:

@@ -40,6 +40,8 @@ class Access:
             ValueError: an address is not HOST:PORT.
             SecurityError: a file cannot be read, half of a pair is missing, or plaintext would leave this machine.
         """
+        if token is not None and not (token.isascii() and token.isprintable()):
+            raise SecurityError("a token is printable ASCII without line breaks: check token=")
         if not addresses:
             raise ValueError("at least one address is needed: HOST:PORT")
         access = cls(

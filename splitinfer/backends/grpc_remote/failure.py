@@ -9,6 +9,9 @@ import grpc
 from splitinfer import wire
 from splitinfer.errors import RemoteError, SecurityError, Unreachable
 
+_TLS_SIGNS = ("SSL_ERROR_SSL", "Verification Check failed")
+"""All that grpc tells of a failed handshake is a text: a wrong authority, a wrong name, no TLS on the other side."""
+
 
 @dataclass(frozen=True, slots=True)
 class Failure:
@@ -30,7 +33,7 @@ class Failure:
         code, details = error.code(), _details(error)
         number = code.value[0]
         text = error.details() or ""
-        if code is grpc.StatusCode.UNAVAILABLE and "handshake" in text.lower():
+        if code is grpc.StatusCode.UNAVAILABLE and any(sign in text for sign in _TLS_SIGNS):
             return cls(SecurityError("the cloud's certificate was not accepted, or ours was not: check tls="), False, False)
         if code is grpc.StatusCode.UNAVAILABLE and not details:
             return cls(Unreachable("the cloud cannot be reached: check the address, the network and the server"), False, False)

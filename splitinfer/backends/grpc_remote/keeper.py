@@ -13,19 +13,23 @@ off for as long as the outage lasted. New ones are tried instead, and the first 
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from threading import Condition, Lock, Thread
+from threading import Condition, RLock, Thread
 
 import grpc
 
 from splitinfer import wire
 from splitinfer.backends.grpc_remote.failure import Failure
 from splitinfer.backends.grpc_remote.line import Call, Line
-from splitinfer.errors import CorruptPayload, DeadlineExceeded, RemoteError, SecurityError, Unreachable
+from splitinfer.engine import Stop
+from splitinfer.errors import CorruptPayload, DeadlineExceeded, RemoteError, SecurityError, Stopped, Unreachable
 from splitinfer.events import Event, LinkChanged, LoadReported, Observer
 from splitinfer.plan import Uplink
+
+_log = logging.getLogger(__name__)
 
 PATIENCE_S = 0.3
 """A line that is in doubt has this long to answer, or three round trips."""
@@ -62,7 +66,7 @@ class Keeper:
         self._allowed = allowed
         self._observe = observe
         self._rate = rate
-        self._saying = Lock()
+        self._saying = RLock()
         self._changed = Condition()
         self._up: bool | None = None
         self._closed = False
@@ -75,16 +79,21 @@ class Keeper:
         self._thread.start()
 
     @contextmanager
-    def lent(self, timeout_s: float | None) -> Iterator[Line]:
+    def lent(self, timeout_s: float | None, stopper: Stop | None = None) -> Iterator[Line]:
         """The line, for one call. Waits only while nothing is known yet.
 
         Raises:
+            Stopped: the stopper was asked.
             Unreachable: there is no link.
             DeadlineExceeded: it was not known in time.
             SecurityError: the last attempt failed at that.
         """
+        stopper = stopper or Stop()
+        stopper.when_asked(self._wake)
         with self._changed:
-            self._changed.wait_for(lambda: self._up is not None or self._closed, timeout_s)
+            self._changed.wait_for(lambda: self._up is not None or self._closed or stopper.asked, timeout_s)
+            if stopper.asked:
+                raise Stopped("the request was not needed any more")
             if self._closed:
                 raise Unreachable("this connection was closed")
             if self._up is None:
@@ -100,9 +109,12 @@ class Keeper:
             line.give_back()
 
     def say(self, event: Event) -> None:
-        """Tells the observer."""
+        """Tells the observer; what it raises is logged."""
         with self._saying:
-            self._observe(event)
+            try:
+                self._observe(event)
+            except Exception:  # noqa: BLE001  an observer is foreign code and must not cost anybody the link
+                _log.exception("an observer failed")
 
     def lost(self, line: Line) -> None:
         """Nothing comes through `line`: the link is down until something does."""
@@ -198,7 +210,11 @@ class Keeper:
                 self._trouble = trouble or self._trouble
                 self._changed.notify_all()
             if not same:
-                self._observe(LinkChanged(up, cause))
+                self.say(LinkChanged(up, cause))
+
+    def _wake(self) -> None:
+        with self._changed:
+            self._changed.notify_all()
 
     def _look_again(self) -> None:
         with self._changed:
@@ -209,29 +225,33 @@ class Keeper:
             listening.cancel()
 
     def _listen(self, line: Line) -> None:
+        """Listens until it is time to look again."""
+        began, declined = time.monotonic(), False
+        try:
+            self._hear(line)
+        except grpc.RpcError as error:
+            declined = Failure.of(error).answered
+        except CorruptPayload:
+            declined = True
+        pause_s = QUIET_S if declined else PAUSE_S - (time.monotonic() - began)
+        with self._changed:
+            self._changed.wait_for(lambda: self._doubted or self._closed, pause_s)
+
+    def _hear(self, line: Line) -> None:
         """Hears the list of servers until it ends, changes, or the line is doubted."""
         call = line.endpoints()
         with self._changed:
             self._listening = call
             if self._doubted or self._closed:
                 call.cancel()
-        began = time.monotonic()
-        pause_s = 0.0
         try:
             for message in call:
                 if not self._heard(line, message):
-                    break
-        except grpc.RpcError as error:
-            pause_s = QUIET_S if Failure.of(error).answered else 0.0
-        except CorruptPayload:
-            pause_s = QUIET_S
+                    return
         finally:
             call.cancel()
             with self._changed:
                 self._listening = None
-        pause_s = max(pause_s, PAUSE_S - (time.monotonic() - began))
-        with self._changed:
-            self._changed.wait_for(lambda: self._doubted or self._closed, pause_s)
 
     def _heard(self, line: Line, message: bytes) -> bool:
         """Takes one list of servers in; False where this line does not lead to all of them."""

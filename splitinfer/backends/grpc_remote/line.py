@@ -16,28 +16,14 @@ import grpc
 
 from splitinfer import wire
 from splitinfer.backends.grpc_remote.address import Access, target
+from splitinfer.errors import CorruptPayload
 
 _TRANSPORT = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED)
-_SERVICE = "splitinfer.v1.InferenceService"
-_CONFIG = {
-    "loadBalancingConfig": [{"round_robin": {}}],
-    "healthCheckConfig": {"serviceName": ""},
-    # A tail is a pure function: asking again is safe. Uploads in pieces are not repeated: they are slow by nature.
-    "methodConfig": [
-        {
-            "name": [{"service": _SERVICE, "method": "Infer"}, {"service": _SERVICE, "method": "Probe"}],
-            "retryPolicy": {
-                "maxAttempts": 2,
-                "initialBackoff": "0.01s",
-                "maxBackoff": "0.1s",
-                "backoffMultiplier": 2,
-                "retryableStatusCodes": ["UNAVAILABLE"],
-            },
-        }
-    ],
-}
+_CONFIG = {"loadBalancingConfig": [{"round_robin": {}}], "healthCheckConfig": {"serviceName": ""}}
 _OPTIONS: tuple[tuple[str, int | str], ...] = (
     ("grpc.service_config", json.dumps(_CONFIG)),
+    # `GrpcRemote.send` asks again. grpc's own retries do not end a call whose messages are read as a stream (grpcio 1.85).
+    ("grpc.enable_retries", 0),
     # Channels to one address otherwise share a connection, and a fresh line would be as dead as the old one.
     ("grpc.use_local_subchannel_pool", 1),
     ("grpc.max_receive_message_length", wire.MESSAGE_MAX_BYTES),
@@ -146,6 +132,8 @@ class Line:
             self.probe(0, timeout_s)
         except grpc.RpcError as error:
             return error if error.code() in _TRANSPORT else None
+        except CorruptPayload:
+            return None
         return None
 
     def take(self) -> None:

@@ -23,6 +23,7 @@ from splitinfer.errors import (
     SecurityError,
     SplitInferError,
     Stopped,
+    Unreachable,
 )
 from splitinfer.events import LoadReported, Observer, Transferred
 from splitinfer.payload import Payload
@@ -74,8 +75,29 @@ class GrpcRemote:
         request = wire.encode_request(payload)
         if len(request) > wire.MESSAGE_MAX_BYTES:
             raise Refused(f"{len(request)} bytes are more than a server takes: choose a deeper cut", Reason.PAYLOAD_TOO_LARGE)
+        try:
+            return self._ask(payload, request, deadline_at_ms, stopper)
+        except (Unreachable, Refused) as error:
+            if isinstance(error, Refused) and error.reason is not Reason.DRAINING:
+                raise
+        # A tail is a pure function, so that another server may be asked; which one is gRPC's turn.
+        return self._ask(payload, request, deadline_at_ms, stopper)
+
+    def probe(self, nbytes: int, deadline_at_ms: float) -> None:
+        """See `Remote.probe`."""
+        try:
+            with self._keeper.lent(_left_s(deadline_at_ms)) as line:
+                self._measure(line, min(nbytes, wire.UNARY_MAX_BYTES), deadline_at_ms)
+        except (RemoteError, SecurityError, CodecError):
+            return
+
+    def close(self) -> None:
+        """Ends the connection; calls that are under way fail as `Unreachable`."""
+        self._keeper.close()
+
+    def _ask(self, payload: Payload, request: bytes, deadline_at_ms: float | None, stopper: Stop | None) -> Reply:
         began_ms = now_ms()
-        with self._keeper.lent(_left_s(deadline_at_ms)) as line:
+        with self._keeper.lent(_left_s(deadline_at_ms), stopper) as line:
             exchange = Exchange(line, request, self._window(len(request)), _left_s(deadline_at_ms))
             if stopper is not None:
                 stopper.when_asked(exchange.cancel)
@@ -90,18 +112,6 @@ class GrpcRemote:
         self._keeper.say(exchange.transferred(answer.server_ms))
         self._keeper.say(LoadReported(answer.load_queue_ms, answer.tail_scale))
         return self._reply(answer, now_ms() - began_ms, len(request))
-
-    def probe(self, nbytes: int, deadline_at_ms: float) -> None:
-        """See `Remote.probe`."""
-        try:
-            with self._keeper.lent(_left_s(deadline_at_ms)) as line:
-                self._measure(line, min(nbytes, wire.UNARY_MAX_BYTES), deadline_at_ms)
-        except (RemoteError, SecurityError):
-            return
-
-    def close(self) -> None:
-        """Ends the connection; calls that are under way fail as `Unreachable`."""
-        self._keeper.close()
 
     def _measure(self, line: Line, nbytes: int, deadline_at_ms: float) -> None:
         first, line.fresh = line.fresh, False

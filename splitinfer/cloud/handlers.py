@@ -168,12 +168,12 @@ class Handlers:
         said = b""
         leaving = self._house.calls.leaving
         while True:
-            # Encoded before the wait ends, written after: the last message of a stopping server no longer names it.
+            last = leaving.is_set()
             news = self._news()
             if news != said:
                 await context.write(news)
                 said = news
-            if leaving.is_set():
+            if last:
                 return
             await _at_most(REFRESH_S, leaving.wait())
 
@@ -213,12 +213,14 @@ class Handlers:
         stopper = Stop()
         future = asyncio.get_running_loop().run_in_executor(self._house.pool, hosted.answer, payload, stopper)
         try:
-            return await asyncio.shield(future)
+            await asyncio.wait([future])
         except asyncio.CancelledError:
             stopper.ask()
-            # The thread is not free before it has stopped, 1-2 ms later.
+            # The thread is not free before it has stopped, 1-2 ms later. Nobody is there to hear how it ended.
             await asyncio.wait([future])
+            future.exception()
             raise
+        return future.result()
 
     def _reply(self, answer: Answer, hosted: Hosted, queue_ms: float, started: float) -> bytes:
         admission = self._house.admission

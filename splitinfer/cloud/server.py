@@ -30,6 +30,8 @@ from splitinfer.events import Observer
 from splitinfer.model import Digest
 
 SERVICES = ("splitinfer.v1.InferenceService", "splitinfer.v1.ControlService")
+ANNOUNCE_S = 1.0
+"""From the last list of servers until clients have connected to those that are new to them."""
 NOTICE_S = 0.5
 """From NOT_SERVING until clients with health checks have turned to another server."""
 WILDCARDS = ("0.0.0.0", "::")  # noqa: S104  compared with, not bound
@@ -111,13 +113,14 @@ class TailServer:
         await self._say(health_pb2.HealthCheckResponse.SERVING)
 
     async def drain(self, within_s: float) -> None:
-        """Stops without losing a request: says NOT_SERVING, waits until nothing is open, stops.
+        """Stops without losing a request: tells where else to go, says NOT_SERVING, waits until nothing is open, stops.
 
         New requests are answered until the first quiet moment; where none comes in half the time, they are refused.
         """
-        await self._say(health_pb2.HealthCheckResponse.NOT_SERVING)
         self._calls.leaving.set()
-        await asyncio.sleep(min(NOTICE_S, within_s / 4))
+        await asyncio.sleep(min(ANNOUNCE_S, within_s / 8))
+        await self._say(health_pb2.HealthCheckResponse.NOT_SERVING)
+        await asyncio.sleep(min(NOTICE_S, within_s / 8))
         if not await self._quiet(within_s / 2):
             self._calls.refusing = True
             await self._quiet(within_s / 4)

@@ -76,8 +76,10 @@ class Tails:
         if not hasattr(self, "_beating"):
             return
         self._beating.cancel()
-        await self._leave()
+        # Devices hear once more who else is there before this replica goes.
+        await self._beat()
         await self._server.drain(self._settings.drain_s)
+        await self._leave()
         if self._metrics:
             self._metrics.close()
 

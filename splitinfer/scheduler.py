@@ -29,7 +29,7 @@ from splitinfer.events import (
     RequestRefused,
     Transferred,
 )
-from splitinfer.plan import ASSUMED_UPLINK, Budget, Conditions, Cost, Plan, Power, Profile, Uplink, lookup, offers, predict
+from splitinfer.plan import ASSUMED_UPLINK, Budget, Conditions, Cost, Offer, Plan, Power, Profile, Uplink, offers, predict
 from splitinfer.policy import Policy, Robust, Table, in_saver, is_critical, price
 
 DWELL_MS = 1_000.0
@@ -63,13 +63,13 @@ class Pace:
     _recent_at_ms: list[float] = field(default_factory=list)
 
     def changed(self, now_ms: float, forced: bool) -> None:
-        """Notes a change. One that the world forced is not the scheduler's restlessness: it does not slow the next one down."""
-        self._recent_at_ms = [at_ms for at_ms in self._recent_at_ms if now_ms - at_ms < CALM_MS]
-        self.ready_at_ms = now_ms + min(DWELL_MS * 2 ** len(self._recent_at_ms), DWELL_MAX_MS)
+        """Notes a change. One that the world forced is not restlessness: it does not slow the next one down."""
         if forced:
             self.ready_at_ms = now_ms + DWELL_MS
-        else:
-            self._recent_at_ms.append(now_ms)
+            return
+        recent_at_ms = [at_ms for at_ms in self._recent_at_ms if now_ms - at_ms < CALM_MS]
+        self.ready_at_ms = now_ms + min(DWELL_MS * 2 ** len(recent_at_ms), DWELL_MAX_MS)
+        self._recent_at_ms = [*recent_at_ms, now_ms]
 
 
 @dataclass(slots=True)
@@ -149,7 +149,10 @@ class Scheduler:
         return self._live.profile if self._live else None
 
     def plan_from(self, cut: int, budget: Budget | None = None) -> Plan:
-        """The plan that a request standing at a cut should follow: the plan in force, or the best of those that are still open.
+        """The plan that a request standing at a cut should follow.
+
+        That is the plan in force, or, where the request is past its cut, the best of those that are still open. A policy that
+        allows none of them (a fixed one) lets the request go as far as this device can take it.
 
         Args:
             cut: where the request stands.
@@ -162,7 +165,13 @@ class Scheduler:
             raise NoFeasiblePlan("no model is ready")
         if budget is None and self.plan.cut >= cut:
             return self.plan
-        return self.policy.decide(self.table.beyond(cut), self.conditions, budget or self.budget, self.plan).plan
+        still_open = Table(tuple(offer for offer in self.table.offers if offer.plan.cut >= cut), self._power)
+        try:
+            return self.policy.decide(still_open, self.conditions, budget or self.budget, self.plan).plan
+        except NoFeasiblePlan:
+            if cut == 0:
+                raise
+            return still_open.offers[-1].plan
 
     def predicted(self, plan: Plan) -> Cost:
         """What a plan would cost under the present conditions, at the median rate of the link.
@@ -170,7 +179,7 @@ class Scheduler:
         Raises:
             ValueError: the table has no such plan.
         """
-        offer = lookup(self.table.offers, plan) if self.table else None
+        offer = self._offer(plan)
         if offer is None:
             raise ValueError(f"there is no plan {plan} on this device")
         return predict(offer, replace(self.conditions, uplink=self.conditions.uplink or ASSUMED_UPLINK), self._power)
@@ -340,8 +349,12 @@ class Scheduler:
         return cost.queue_ms + cost.tail_ms + cost.decode_ms
 
     def _is_local(self) -> bool:
-        offer = lookup(self.table.offers, self.plan) if self.table and self.plan else None
+        offer = self._offer(self.plan)
         return offer is not None and offer.local
+
+    def _offer(self, plan: Plan | None) -> Offer | None:
+        row = None if self.table is None or plan is None else self.table.rows.get(plan)
+        return None if self.table is None or row is None else self.table.offers[row]
 
 
 def _regime(conditions: Conditions) -> tuple[bool, bool, bool]:

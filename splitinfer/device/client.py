@@ -95,9 +95,7 @@ class Client:
         self._link: Link | None = None
         self._packer = Packer(self.model, self._bundle.tables)
         self._feed = Feed(now_ms())
-        self._planning = Planning(
-            Scheduler(policy(self.settings.policy), self._budget, self.settings.power), self._feed, self._probe
-        )
+        self._planning = Planning(self._scheduler(), self._feed, self._probe)
         addresses = (cloud,) if isinstance(cloud, str) else tuple(cloud or ())
         with ExitStack() as stack:
             self._observe(stack)

@@ -34,11 +34,14 @@ JITTER_SHARE = 0.05
 NEW_RATE_VARIANCE = 1.0
 NEW_RTT_VARIANCE = 0.6
 """Of a link that nobody measured yet."""
+VARIANCE_MAX = 2.0
+VARIANCE_MIN = 1e-6
+"""No link is less known than that (a factor of four either way), and none is known for certain."""
 FIRST_VARIANCE = 0.4
 """Slow start and handshake are in the first transfer of a connection: it tells less."""
 CLIP = 2.0
 """Innovations beyond this many standard deviations are cut: one stall is not a new link ..."""
-SURPRISE_VARIANCE = 0.5
+SURPRISE_VARIANCE = 1.0
 SURPRISE_RTT_VARIANCE = 0.3
 """... but from the second in a row on the link is taken for another one."""
 FAR = 0.5
@@ -123,7 +126,11 @@ def observe(estimate: Estimate, transfer: Transfer, now_ms: float) -> Estimate:
     nbytes: float | None = transfer.nbytes if transfer.complete else _contradicted(prior, transfer)
     if nbytes is None:
         return estimate
-    return replace(_update(prior, transfer, nbytes), measured_at_ms=now_ms)
+    posterior = _update(prior, transfer, nbytes)
+    if posterior.surprises > 1:
+        doubted = _widened(prior, SURPRISE_VARIANCE, SURPRISE_RTT_VARIANCE)
+        posterior = replace(_update(doubted, transfer, nbytes), surprises=posterior.surprises)
+    return replace(posterior, measured_at_ms=now_ms)
 
 
 def _expected_ms(estimate: Estimate, nbytes: float) -> tuple[float, float]:
@@ -155,10 +162,15 @@ def _aged(estimate: Estimate, now_ms: float) -> Estimate:
     if estimate.measured_at_ms is None:
         return estimate
     idle_s = max(now_ms - estimate.measured_at_ms, 0.0) / 1e3
+    return _widened(estimate, min(RATE_DRIFT * idle_s, RATE_DRIFT_MAX), min(RTT_DRIFT * idle_s, RTT_DRIFT_MAX))
+
+
+def _widened(estimate: Estimate, rate_by: float, rtt_by: float) -> Estimate:
+    """Less certain, up to a limit: transfers of one size may leave one of the two open for hours."""
     return replace(
         estimate,
-        rate_variance=estimate.rate_variance + min(RATE_DRIFT * idle_s, RATE_DRIFT_MAX),
-        rtt_variance=estimate.rtt_variance + min(RTT_DRIFT * idle_s, RTT_DRIFT_MAX),
+        rate_variance=max(estimate.rate_variance, min(estimate.rate_variance + rate_by, VARIANCE_MAX)),
+        rtt_variance=max(estimate.rtt_variance, min(estimate.rtt_variance + rtt_by, VARIANCE_MAX)),
     )
 
 
@@ -213,12 +225,11 @@ def _update(prior: Estimate, transfer: Transfer, nbytes: float) -> Estimate:
         log_rate = _within(prior.log_rate + line.pull_rate * error, LOG_RATE_RANGE)
         log_rtt = _within(prior.log_rtt + learn_rtt * line.pull_rtt * error, LOG_RTT_RANGE)
     surprises = prior.surprises + 1 if clipped != innovation else 0
-    widening = (SURPRISE_VARIANCE, SURPRISE_RTT_VARIANCE) if surprises > 1 else (0.0, 0.0)
     return Estimate(
         log_rate=log_rate,
         log_rtt=min(log_rtt, log(transfer.elapsed_ms)),  # no delay is longer than what it is a part of
-        rate_variance=prior.rate_variance - line.pull_rate**2 / line.variance + widening[0],
-        rtt_variance=prior.rtt_variance - learn_rtt * line.pull_rtt**2 / line.variance + widening[1],
+        rate_variance=max(prior.rate_variance - line.pull_rate**2 / line.variance, VARIANCE_MIN),
+        rtt_variance=max(prior.rtt_variance - learn_rtt * line.pull_rtt**2 / line.variance, VARIANCE_MIN),
         covariance=prior.covariance - line.pull_rate * line.pull_rtt / line.variance,
         surprises=surprises,
     )

@@ -73,6 +73,13 @@ def test_small_transfers_leave_the_rate_open() -> None:
     assert link(small, now_ms).rtt_ms == pytest.approx(50.0, rel=0.05)
 
 
+def test_a_day_of_tiny_transfers_leaves_the_rate_open_but_bounded() -> None:
+    estimate, now_ms = fed([Transferred(64, 20.0)] * 20_000)
+    assert link(estimate, now_ms).spread < 1.5
+    estimate, now_ms = fed([transfer(n, 2e6, 20.0) for n in (50_000, 256, 50_000)], estimate, now_ms)
+    assert link(estimate, now_ms).rate_bps == pytest.approx(2e6, rel=0.2)
+
+
 def test_uncertainty_grows_while_nothing_is_measured_but_not_for_ever() -> None:
     estimate, now_ms = fed(STEADY)
     spreads = [link(estimate, now_ms + idle_ms).spread for idle_ms in (0, 1_000, 5_000, 60_000, 3_600_000)]

@@ -190,6 +190,20 @@ def test_a_fixed_plan_falls_back_and_comes_back() -> None:
     assert changes(made.handle(fast(rate_bps=1e4), 3.0)) == []
 
 
+def test_a_slow_cloud_is_not_taken_for_a_slow_link() -> None:
+    def rate_bps(queue_ms: float) -> float:
+        made = Scheduler(Static(MIDDLE))
+        before: list[Event] = [ready(), LinkChanged(True), *[fast(nbytes) for nbytes in (256, 100_000, 256, 100_000)]]
+        late = Transferred(0, 300.0, complete=False, attempted_bytes=12_000)
+        for event in (*before, LoadReported(2 * queue_ms), late, late):
+            made.handle(event, 10.0)
+        assert made.conditions.uplink is not None
+        return made.conditions.uplink.rate_bps
+
+    assert rate_bps(queue_ms=400.0) == pytest.approx(100e6, rel=0.1)
+    assert rate_bps(queue_ms=0.0) < 50e6
+
+
 def test_a_refusing_cloud_is_left_alone_for_a_while() -> None:
     made = scheduler(LinkChanged(True, "connected"))
     assert changes(made.handle(RequestRefused(Reason.OVERLOADED), 2_000.0)) == [(MIDDLE, LOCAL, "load")]

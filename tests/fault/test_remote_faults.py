@@ -207,9 +207,10 @@ def test_an_observer_that_fails_costs_nothing(caplog):
     assert "an observer failed" in caplog.text
 
 
-def test_servers_that_are_announced_are_used(connect):
+@pytest.mark.parametrize("given", ["127.0.0.1:{}", "localhost:{}", "dns:///localhost:{}"])
+def test_servers_that_are_announced_are_used(connect, given):
     with CloudDouble() as one, CloudDouble() as other:
-        remote = connect(one.address)
+        remote = connect(given.format(one.port))
         remote.send(payload(), in_ms(5000))
         assert other.requests == 0
         one.announce(other.address, "192.0.2.1:8443")

@@ -90,6 +90,11 @@ def target(addresses: Sequence[str]) -> str:
     return target(addresses[:1])
 
 
+def known_as(addresses: Sequence[str]) -> set[str]:
+    """All that these servers may call themselves: the addresses as given, and what their names stand for now."""
+    return {address.removeprefix(_DNS) for address in addresses} | {text for one in addresses for _, text in _resolve(one)}
+
+
 def _resolve(address: str) -> list[tuple[int, str]]:
     host, port = host_of(address), address.rpartition(":")[2]
     try:

@@ -22,6 +22,7 @@ from threading import Condition, RLock, Thread
 import grpc
 
 from splitinfer import wire
+from splitinfer.backends.grpc_remote.address import known_as
 from splitinfer.backends.grpc_remote.failure import Failure
 from splitinfer.backends.grpc_remote.line import Call, Line
 from splitinfer.engine import Stop
@@ -62,6 +63,7 @@ class Keeper:
         rate: Callable[[], Uplink | None],
     ) -> None:
         self._given = self._addresses = addresses
+        self._announced: tuple[str, ...] = ()
         self._open_line = open_line
         self._allowed = allowed
         self._observe = observe
@@ -257,11 +259,19 @@ class Keeper:
         """Takes one list of servers in; False where this line does not lead to all of them."""
         endpoints = wire.decode_endpoints(message)
         self.say(LoadReported(endpoints.load_queue_ms, endpoints.tail_scale))
-        # Servers behind a proxy announce names that are not those we know them by: then what was given is all there is.
-        if set(endpoints.addresses) & set(self._given):
-            learned = (address for address in endpoints.addresses if self._allowed(address))
-            self._addresses = tuple(dict.fromkeys((*self._given, *learned)))
+        if endpoints.addresses != self._announced:
+            self._announced = endpoints.addresses
+            self._learn(endpoints.addresses)
         return self._addresses == line.addresses
+
+    def _learn(self, announced: tuple[str, ...]) -> None:
+        """Takes further servers in, where the one that was given is among them.
+
+        Servers behind a proxy announce addresses that lead past it, or nowhere: then what was given is all there is.
+        """
+        if known_as(self._given) & set(announced):
+            learned = (address for address in announced if self._allowed(address))
+            self._addresses = tuple(dict.fromkeys((*self._given, *learned)))
 
     def _time_s(self, least_s: float, round_trips: float) -> float:
         uplink = self._rate()

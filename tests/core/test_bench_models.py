@@ -63,7 +63,7 @@ def test_without_the_packages_it_says_what_to_install(call, monkeypatch: pytest.
         call()
 
 
-@pytest.mark.parametrize("name", ["squeezenet", "light_shufflenet", "inception_v1", "resnet50"])
+@pytest.mark.parametrize("name", ["squeezenet", "light_shufflenet", pytest.param("resnet50", marks=pytest.mark.slow)])
 def test_light_models_answer_sanely(name: str) -> None:
     model = models.light(name)
     assert not any(node.op_type == "ConstantOfShape" for node in model.graph.node)

@@ -144,8 +144,8 @@ def _fuses(name: str, ends: Mapping[str, _Ends]) -> bool:
 def _few_bytes_alive(graph: Graph) -> tuple[Step, ...]:
     """A topological order made greedily: of the steps that are ready, the one after which the fewest bytes are alive.
 
-    Ties go to the step that comes first in the model. Branches are finished one after the other, which shows cuts that an order
-    made breadth first hides.
+    Ties go to the step that reads the newest tensor, then to the one that comes first in the model. So branches are finished one
+    after the other, which shows cuts that an order made breadth first hides.
     """
     ends = _readers(graph.steps)
     left = {name: len(end.readers) for name, end in ends.items()}
@@ -153,9 +153,15 @@ def _few_bytes_alive(graph: Graph) -> tuple[Step, ...]:
     missing = {id(step): len(set(step.reads) - set(graph.inputs)) for step in graph.steps}
     ready = [step for step in graph.steps if not missing[id(step)]]
     order: list[Step] = []
+    made_at = dict.fromkeys(graph.inputs, -1)
+
+    def rank(step: Step) -> tuple[int, int, int]:
+        return _growth(graph, step, left), -max(made_at[name] for name in step.reads), place[id(step)]
+
     while ready:
-        step = min(ready, key=lambda step: (_growth(graph, step, left), place[id(step)]))
+        step = min(ready, key=rank)
         ready.remove(step)
+        made_at.update(dict.fromkeys(step.makes, len(order)))
         order.append(step)
         for name in step.reads:
             left[name] -= 1

@@ -105,6 +105,8 @@ def _normalise(model: onnx.ModelProto) -> None:
     # Up to IR 3 every weight had to be listed as an input, and some exporters still do. No caller of ours replaces weights.
     _keep(graph.input, lambda value: value.name not in weights)
     model.ir_version = max(model.ir_version, _FIRST_IR_WITH_FREE_WEIGHTS)
+    for weight in graph.initializer:
+        weight.ClearField("data_location")  # says where a weight that is here now came from
     outputs = {value.name for value in graph.output}
     for node in graph.node:
         tensor = _constant(node)

@@ -1,0 +1,89 @@
+"""What counts as an answer, how many changed, and how sure that is."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from splitinfer.build.answers import Judge, answers, differs, upper_bound
+from splitinfer.build.check import difference
+
+LOGITS = {"y": np.array([[0.1, 0.9, 0.0], [0.5, 0.2, 0.3], [0.0, 0.1, 0.2], [1.0, 0.0, 0.0]], np.float32)}
+
+
+def changed(*rows: int) -> dict:
+    logits = LOGITS["y"].copy()
+    logits[list(rows)] = np.roll(logits[list(rows)], 1, axis=1)
+    return {"y": logits}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "n", "bound"),
+    [(0, 300, 1 - 0.05 ** (1 / 300)), (0, 1, 0.95), (3, 3, 1.0), (1, 10, 0.39416), (5, 100, 0.10225), (10, 32, 0.47214)],
+)
+def test_the_bound_has_the_known_values(wrong, n, bound):
+    assert upper_bound(wrong, n) == pytest.approx(bound, abs=2e-5)
+
+
+@settings(derandomize=True, deadline=None)
+@given(st.integers(1, 400).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_the_bound_is_above_the_estimate_and_grows_with_what_changed(pair):
+    wrong, n = pair
+    assert wrong / n < upper_bound(wrong, n) or wrong == n
+    assert upper_bound(wrong, n) <= upper_bound(min(n, wrong + 1), n)
+
+
+def test_agreement_counts_answers_that_differ():
+    loss, bound = Judge(LOGITS).loss(changed(1, 3))
+    assert (loss, bound) == (0.5, upper_bound(2, 4))
+
+
+def test_accuracy_counts_what_is_lost_less_what_is_won():
+    judge = Judge(LOGITS, labels=np.array([1, 0, 2, 1]))
+    assert judge.loss(changed(0)) == (0.25, upper_bound(1, 4))
+    assert judge.loss(changed(0, 3)) == (0.0, upper_bound(1, 4))  # one lost, one won; the bound forgives nothing
+
+
+def test_a_metric_is_bounded_by_resampling():
+    judge = Judge(LOGITS, labels=np.zeros(4), metric=lambda outputs, labels: float(outputs["y"].max(axis=1).mean()))
+    loss, bound = judge.loss({"y": LOGITS["y"] * np.float32(0.5)})
+    assert loss == pytest.approx(0.325)
+    assert loss <= bound <= 0.5
+
+
+def test_the_answer_is_the_largest_of_the_first_float_output():
+    mixed = {"count": np.arange(4), **LOGITS}
+    assert answers(mixed).tolist() == [1, 0, 2, 0]
+
+
+def test_one_number_an_item_must_move_to_be_another_answer():
+    wanted = np.array([[1.0], [-2.0], [0.5]], np.float32)
+    got = wanted + np.array([[0.01], [0.03], [np.nan]], np.float32)
+    assert differs(answers({"y": got}), answers({"y": wanted})).tolist() == [False, True, True]
+
+
+def test_integers_must_be_equal():
+    assert differs(np.array([[1, 2], [3, 4]]), np.array([[1, 2], [3, 5]])).tolist() == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("got", "wanted", "error"),
+    [
+        ([1.0, 2.0], [1.0, 2.0], (0.0, 0.0)),
+        ([1.0, 2.5], [1.0, 2.0], (0.5, 0.25)),
+        ([np.inf, 1.0], [np.inf, 1.0], (0.0, 0.0)),
+        ([np.nan, 1.0], [np.nan, 1.5], (0.5, 1 / 3)),
+        ([np.inf, 1.0], [0.0, 1.0], (np.inf, np.inf)),
+        ([0.0, 0.0], [0.0, 0.0], (0.0, 0.0)),
+        ([0.1, 0.0], [0.0, 0.0], (0.1, np.inf)),
+        ([1.0], [1.0, 1.0], (np.inf, np.inf)),
+    ],
+)
+def test_a_difference_is_measured_against_the_largest_value(got, wanted, error):
+    assert difference({"y": np.array(got)}, {"y": np.array(wanted)}) == pytest.approx(error)
+
+
+def test_another_set_of_outputs_is_infinitely_different():
+    assert difference({"y": np.zeros(1)}, {"z": np.zeros(1)}) == (np.inf, np.inf)

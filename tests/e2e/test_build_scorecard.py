@@ -1,0 +1,117 @@
+"""The scorecard: what each plan does to bytes and answers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from splitinfer.build import BuildOptions, ImageInput, build
+from splitinfer.plan import Plan
+from tests import models
+
+N = 12
+SAMPLES = {"x": np.random.default_rng(1).standard_normal((N, 3, 16, 16)).astype(np.float32)}
+
+
+def scored(folder, proto=None, **options):
+    path = models.save(proto or models.chain(), folder)
+    return build(path, folder / "bundle", BuildOptions(**{"cuts": ("b", "d"), "samples": SAMPLES, **options}))
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory):
+    return scored(tmp_path_factory.mktemp("scored"))
+
+
+def test_every_plan_is_scored_on_the_half_that_did_not_calibrate(bundle):
+    assert bundle.scorecard.metric == "agreement"
+    assert {plan.cut for plan in bundle.scorecard.scores} == {0, 1, 2}
+    assert {score.n for score in bundle.scorecard.scores.values()} == {N // 2}
+
+
+def test_lossless_plans_lose_nothing_for_sure(bundle):
+    score = bundle.scorecard.scores[Plan(1, "raw")]
+    assert (score.accuracy_loss, score.accuracy_loss_bound) == (0, 0)
+    assert score.bytes_p50 == score.bytes_p95 == bundle.model.cuts[1].nbytes
+    assert score.output_error < 1e-5
+
+
+def test_fewer_bits_are_fewer_bytes_and_larger_errors(bundle):
+    rows = [bundle.scorecard.scores[Plan(1, codec)] for codec in ("raw", "half", "int8", "int4+zstd1")]
+    assert [row.bytes_p50 for row in rows] == sorted((row.bytes_p50 for row in rows), reverse=True)
+    assert [row.output_error for row in rows] == sorted(row.output_error for row in rows)
+
+
+def test_a_bound_is_above_its_estimate(bundle):
+    for plan, score in bundle.scorecard.scores.items():
+        assert 0 <= score.accuracy_loss <= score.accuracy_loss_bound <= 1, plan
+
+
+def test_codecs_are_calibrated_into_the_identity(bundle, tmp_path):
+    assert "1/b/int4" in bundle.tables
+    plain = scored(tmp_path, samples=None)
+    assert not plain.tables
+    assert plain.digest != bundle.digest
+
+
+def test_without_samples_only_bytes_are_known(tmp_path):
+    scores = scored(tmp_path, samples=None).scorecard.scores
+    assert {plan.codec for plan in scores} == {"raw", "raw+zstd1", "half"}
+    assert all(score.n == 0 for score in scores.values())
+    assert scores[Plan(1, "half")].accuracy_loss is None
+    assert scores[Plan(1, "raw")].accuracy_loss == 0
+
+
+def test_with_labels_the_drop_of_the_right_answers_counts(tmp_path):
+    bundle = scored(tmp_path, labels=np.full(N, 99))  # always wrong: nothing can be lost
+    assert bundle.scorecard.metric == "accuracy"
+    assert {score.accuracy_loss for score in bundle.scorecard.scores.values()} == {0}
+
+
+def test_a_metric_of_ones_own_is_used(tmp_path):
+    seen = []
+
+    def spread(outputs, labels):
+        seen.append(len(labels) == len(outputs["y"]))
+        return float(np.abs(outputs["y"]).mean())
+
+    bundle = scored(tmp_path, labels=np.zeros(N), metric=spread, codecs=("int4+zstd1",))
+    assert bundle.scorecard.metric == "spread"
+    assert set(bundle.scorecard.scores) == {Plan(cut, "int4+zstd1") for cut in range(3)}
+    assert all(seen)
+
+
+def test_a_model_with_a_fixed_batch_is_scored_one_by_one(tmp_path, bundle):
+    fixed = scored(tmp_path, models.chain(batch=1))
+    assert {plan: score.bytes_p50 for plan, score in fixed.scorecard.scores.items()} == {
+        plan: score.bytes_p50 for plan, score in bundle.scorecard.scores.items()
+    }
+
+
+def test_a_model_that_cannot_stack_is_scored_one_by_one(tmp_path):
+    assert {score.n for score in scored(tmp_path, models.literal_one()).scorecard.scores.values()} == {N // 2}
+
+
+def test_an_image_has_codecs_of_its_own(tmp_path):
+    photos = np.random.default_rng(2).integers(0, 256, (4, 16, 16, 3), dtype=np.uint8)
+    bundle = scored(tmp_path, samples={"x": photos}, image_input=ImageInput("x", (127,), (128,)))
+    scores = bundle.scorecard.scores
+    assert {"raw", "png", "jpeg:90"} <= {plan.codec for plan in scores if plan.cut == 0}
+    assert scores[Plan(0, "png")].accuracy_loss == 0
+
+
+def test_the_reference_profile_covers_segments_tails_and_plans(bundle):
+    profile = bundle.profile
+    assert profile.source == "reference"
+    assert profile.digest == bundle.digest
+    assert len(profile.segment_ms) == bundle.model.n
+    assert len(profile.tail_ms) == bundle.model.n + 1
+    assert profile.tail_ms[-1] == 0
+    assert profile.encode_ms.keys() == profile.decode_ms.keys() == bundle.scorecard.scores.keys()
+
+
+def test_progress_is_told_stage_by_stage(tmp_path):
+    told: dict[str, tuple[int, int]] = {}
+    scored(tmp_path, progress=lambda stage, done, total: told.update({stage: (done, total)}))
+    assert list(told) == ["load", "cut", "check", "calibrate", "profile", "score"]
+    assert all(done == total for done, total in told.values())

@@ -44,6 +44,7 @@ class CloudDouble:
     Attributes:
         answer: what it says to a request; what it raises becomes a status.
         open: cleared, it holds requests back until it is set again or the call ends.
+        draining: it says that it is stopping, to everything.
         requests: how many came.
         others: further addresses that it announces.
     """
@@ -61,6 +62,7 @@ class CloudDouble:
         self.open = threading.Event()
         self.open.set()
         self.cancelled = threading.Event()
+        self.draining = False
         self.requests = 0
         self.chunked = 0
         self.others: tuple[str, ...] = ()
@@ -109,6 +111,8 @@ class CloudDouble:
         self.stop()
 
     def _admit(self, context: grpc.ServicerContext) -> None:
+        if self.draining:
+            self._refuse(context, Refused("this server is stopping", Reason.DRAINING))
         if self._token is not None and ("authorization", f"Bearer {self._token}") not in tuple(context.invocation_metadata()):
             self._refuse(context, Refused("no token, or another one", Reason.UNAUTHENTICATED))
 

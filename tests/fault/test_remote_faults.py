@@ -101,6 +101,18 @@ def test_a_cloud_that_is_down_at_the_start(connect, heard):
         remote.send(payload(), in_ms(5000))
 
 
+def test_a_cloud_that_is_draining_is_unreachable_until_it_is_not(connect, heard):
+    with CloudDouble() as cloud:
+        cloud.draining = True
+        remote = connect(cloud.address)
+        heard.until([False], 5)
+        with pytest.raises(Unreachable, match="stopping"):
+            remote.send(payload(), in_ms(5000))
+        cloud.draining = False
+        heard.until([False, True], 5)
+        remote.send(payload(), in_ms(5000))
+
+
 def test_a_tunnel_is_noticed_by_the_first_request_and_left_within_a_second_and_a_half(connect, heard):
     with CloudDouble() as cloud, Wire(cloud.port) as link:
         remote = connect(link.address, link=FAST)
@@ -179,6 +191,27 @@ def test_one_of_two_servers_dies_and_nobody_notices(connect, heard):
         assert other.requests >= 20
 
 
+def test_what_a_draining_server_refuses_another_one_answers(connect, heard):
+    with CloudDouble() as one, CloudDouble() as other:
+        remote = connect(one.address, other.address)
+        for _ in range(20):
+            remote.send(payload(), in_ms(5000))
+        one.draining, before = True, other.requests
+        for _ in range(10):
+            remote.send(payload(), in_ms(5000))
+        assert other.requests == before + 10
+        assert heard.links == [True]
+
+
+def test_several_names_share_a_channel(connect, heard):
+    with CloudDouble() as one, CloudDouble() as other:
+        remote = connect(f"localhost:{one.port}", other.address)
+        for _ in range(20):
+            remote.send(payload(), in_ms(5000))
+        assert one.requests
+        assert other.requests
+
+
 def test_one_of_two_servers_is_wedged_and_left(connect, heard):
     with CloudDouble() as one, CloudDouble() as other, Wire(one.port) as to_one, Wire(other.port) as to_other:
         remote = connect(to_one.address, to_other.address, link=FAST)
@@ -218,6 +251,21 @@ def test_servers_that_are_announced_are_used(connect, given):
         while other.requests == 0:
             assert time.monotonic() < until
             remote.send(payload(), in_ms(5000))
+
+
+def test_the_servers_may_be_exchanged_one_by_one(connect, heard):
+    with CloudDouble() as second, CloudDouble() as third:
+        with CloudDouble() as first:
+            first.announce(second.address)
+            remote = connect(first.address)
+            while second.requests == 0:
+                remote.send(payload(), in_ms(5000))
+        second.announce(third.address)
+        until = time.monotonic() + 5
+        while third.requests == 0:
+            assert time.monotonic() < until
+            remote.send(payload(), in_ms(5000))
+    assert heard.links[0]
 
 
 def test_servers_behind_a_proxy_do_not_lure_the_device_past_it(connect):

@@ -26,7 +26,7 @@ from splitinfer.backends.grpc_remote.address import known_as
 from splitinfer.backends.grpc_remote.failure import Failure
 from splitinfer.backends.grpc_remote.line import Call, Line
 from splitinfer.engine import Stop
-from splitinfer.errors import CorruptPayload, DeadlineExceeded, RemoteError, SecurityError, Stopped, Unreachable
+from splitinfer.errors import CorruptPayload, DeadlineExceeded, SecurityError, Stopped, Unreachable
 from splitinfer.events import Event, LinkChanged, LoadReported, Observer
 from splitinfer.plan import Uplink
 
@@ -73,7 +73,7 @@ class Keeper:
         self._up: bool | None = None
         self._closed = False
         self._doubted = False
-        self._trouble: RemoteError | SecurityError = Unreachable("not connected yet")
+        self._trouble: Unreachable | SecurityError = Unreachable("not connected yet")
         self._line: Line | None = None
         self._attempt: Line | None = None
         self._listening: Call | None = None
@@ -181,7 +181,7 @@ class Keeper:
         with self._changed:
             self._attempt = line
             if self._closed:
-                return None
+                line.close()
         trouble = line.trouble(self._time_s(ATTEMPT_S, 6))
         if trouble is not None:
             line.close()
@@ -201,9 +201,9 @@ class Keeper:
         elif isinstance(failure.error, SecurityError):
             self._set(False, "not accepted", failure.error)
         else:
-            self._set(False, "unreachable", failure.error)
+            self._set(False, "unreachable", Unreachable(str(failure.error)))
 
-    def _set(self, up: bool, cause: str, trouble: RemoteError | SecurityError | None = None) -> None:
+    def _set(self, up: bool, cause: str, trouble: Unreachable | SecurityError | None = None) -> None:
         with self._saying:
             with self._changed:
                 if self._closed:
@@ -265,11 +265,11 @@ class Keeper:
         return self._addresses == line.addresses
 
     def _learn(self, announced: tuple[str, ...]) -> None:
-        """Takes further servers in, where the one that was given is among them.
+        """Takes further servers in, where one that is known is among them.
 
         Servers behind a proxy announce addresses that lead past it, or nowhere: then what was given is all there is.
         """
-        if known_as(self._given) & set(announced):
+        if known_as(self._addresses) & set(announced):
             learned = (address for address in announced if self._allowed(address))
             self._addresses = tuple(dict.fromkeys((*self._given, *learned)))
 

@@ -65,6 +65,7 @@ class GrpcRemote:
         access = Access.of(addresses, tls, token, insecure)
         self._name = f"{', '.join(addresses)}, {'TLS' if tls else 'plaintext'}"
         self._rate = rate
+        self._server_ms = 0.0
         self._keeper = Keeper(tuple(addresses), lambda known: Line(known, access), access.allows, observe, rate)
 
     def __repr__(self) -> str:
@@ -109,6 +110,7 @@ class GrpcRemote:
                 raise Refused("the cloud's answer cannot be read: are both sides of one version?", Reason.INTERNAL) from None
         if answer.payload.digest != payload.digest:
             raise Refused("the cloud answered for another bundle", Reason.UNKNOWN_DIGEST)
+        self._server_ms = answer.server_ms
         self._keeper.say(exchange.transferred(answer.server_ms))
         self._keeper.say(LoadReported(answer.load_queue_ms, answer.tail_scale))
         return self._reply(answer, now_ms() - began_ms, len(request))
@@ -149,8 +151,8 @@ class GrpcRemote:
     def _silent(self, line: Line, nbytes: int, waited_ms: float) -> None:
         """Nothing came until the deadline: a dead link if the wait was long for what was sent, else a reason to look."""
         uplink = self._rate()
-        expected_ms = UNKNOWN_LINK_MS if uplink is None else uplink.rtt_ms + 8e3 * nbytes / uplink.rate_bps
-        if waited_ms > 2 * expected_ms:
+        link_ms = UNKNOWN_LINK_MS if uplink is None else uplink.rtt_ms + 8e3 * nbytes / uplink.rate_bps
+        if waited_ms > 2 * (link_ms + self._server_ms):
             self._keeper.lost(line)
         else:
             self._keeper.doubt(line)

@@ -1,4 +1,4 @@
-"""Tiny ONNX models, each with one thing that makes cutting hard. Plain functions; weights are seeded, so the same bytes each time."""
+"""Tiny ONNX models, each with one thing that makes cutting hard. Weights are seeded: the same bytes each time."""
 
 from __future__ import annotations
 

@@ -144,8 +144,8 @@ def _fuses(name: str, ends: Mapping[str, _Ends]) -> bool:
 def _few_bytes_alive(graph: Graph) -> tuple[Step, ...]:
     """A topological order made greedily: of the steps that are ready, the one after which the fewest bytes are alive.
 
-    Ties go to the step that reads the newest tensor, then to the one that comes first in the model. So branches are finished one
-    after the other, which shows cuts that an order made breadth first hides.
+    Ties go to the step that reads the newest tensor, then to the one that comes first in the model. So branches are finished
+    one after the other, which shows cuts that an order made breadth first hides.
     """
     ends = _readers(graph.steps)
     left = {name: len(end.readers) for name, end in ends.items()}

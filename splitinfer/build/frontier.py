@@ -32,8 +32,8 @@ CROSSING_SHARE_MAX = 0.05
 """A boundary whose crossing costs more than this share of the whole model is not kept: head and tail would cost too much."""
 RATES_BPS = tuple(float(rate) for rate in np.geomspace(0.1e6, 500e6, 12))
 SLOWNESS = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0)
-CODED_SHARES = (0.5, 0.2, 0.05)
-"""From half precision to four bits and a byte compressor."""
+CODED_SHARES = (0.5, 0.2, 0.1)
+"""Half precision; eight bits, and four bits, with a byte compressor: as measured on feature maps of EfficientNet-Lite0."""
 IMAGE_SHARE = 0.12
 """JPEG at quality 90, of the uint8 image."""
 DEPTH_FLOORS = tuple(tenth / 10 for tenth in range(10))

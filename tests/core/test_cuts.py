@@ -111,7 +111,7 @@ def test_cuts_come_in_the_order_of_the_graph():
 
 def test_an_unknown_name_is_refused_with_those_that_are_close():
     options, digest = found(models.chain())
-    with pytest.raises(InvalidCut, match="'b_rely'.*did you mean 'b_relu'"):
+    with pytest.raises(InvalidCut, match=r"'b_rely'.*did you mean 'b_relu'"):
         cuts.named(options, ["b_rely"], digest)
 
 

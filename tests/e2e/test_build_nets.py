@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import onnx
 import onnxruntime as ort
@@ -61,7 +63,7 @@ def test_a_bundle_is_the_same_each_time(net, tmp_path):
 
 def test_many_cuts_are_crossed_one_after_the_other(tmp_path):
     names = ["x", *(f"t{i}" for i in range(20)), "y"]
-    nodes = [onnx.helper.make_node("Tanh", [a], [b]) for a, b in zip(names, names[1:], strict=False)]
+    nodes = [onnx.helper.make_node("Tanh", [a], [b]) for a, b in pairwise(names)]
     vector = (models.FLOAT, ["N", 4])
     bundle = cut_everywhere(models.model(nodes, {"x": vector}, {"y": vector}), tmp_path)
     assert bundle.model.n == 21

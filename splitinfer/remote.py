@@ -59,7 +59,7 @@ class Reply:
 
 
 class Remote(Protocol):
-    """A cloud that can be asked. Thread-safe. Says `Transferred` and `LinkChanged` to the observer it was made with."""
+    """A cloud that can be asked. Thread-safe. Says `Transferred`, `LinkChanged` and `LoadReported` to its observer."""
 
     def send(self, payload: Payload, deadline_at_ms: float | None, stopper: Stop | None = None) -> Reply:
         """Sends one payload and waits for its reply.

@@ -197,17 +197,25 @@ class Handlers:
         if hosted is None:
             raise DigestMismatch("no bundle with this digest is served here: serve the bundle that the device holds")
         hosted.check(payload.cut)
-        admission, service_ms = self._house.admission, hosted.service_ms(payload.cut)
-        admission.check(service_ms, _left_ms(context))
-        async with admission.turn(service_ms):
+        service_ms = hosted.service_ms(payload)
+        self._admit(hosted, payload.cut, service_ms, _left_ms(context))
+        async with self._house.admission.turn(service_ms):
             queue_ms = _since_ms(started)
             _check_in_time(service_ms, _left_ms(context))
             answer = await self._run(hosted, payload)
-        hosted.learn(payload.cut, answer)
+        hosted.learn(payload, answer)
         self._house.tell(
             Served(payload.digest, payload.cut, payload.codec, queue_ms, answer.decode_ms, answer.tail_ms, len(body))
         )
         return self._reply(answer, hosted, queue_ms, started)
+
+    def _admit(self, hosted: Hosted, cut: int, service_ms: float, left_ms: float | None) -> None:
+        try:
+            self._house.admission.check(service_ms, left_ms)
+        except Refused as error:
+            if error.reason is Reason.DEADLINE_TOO_SHORT:
+                hosted.doubt(cut)
+            raise
 
     async def _run(self, hosted: Hosted, payload: Payload) -> Answer:
         stopper = Stop()

@@ -25,6 +25,8 @@ SMOOTHING = 0.1
 """Weight of the newest measurement."""
 WARM_MAX = 16
 """Tails that are loaded before the first request. Each keeps its own weights, and a bundle with every cut has a hundred."""
+ITEMS_MAX = 64
+"""Larger batches count as this many."""
 _log = logging.getLogger(__name__)
 
 
@@ -81,9 +83,14 @@ class Hosted:
         if not 0 <= cut < self.model.n or not self.model.holds_range(cut, self.model.n):
             raise InvalidCut(f"no tail for cut {cut} here: `splitinfer inspect` lists the cuts of a bundle")
 
-    def service_ms(self, cut: int) -> float:
-        """What a request at `cut` will take in a thread; 0 = not known yet."""
-        return self._service_ms.get(cut, 0.0)
+    def service_ms(self, payload: Payload) -> float:
+        """What this request will take in a thread, in proportion to its batch; 0 = not known yet."""
+        # The shape is not checked yet, and this counts in the queue: a lie must not look longer than real work could be.
+        return self._service_ms.get(payload.cut, 0.0) * min(self._items(payload), ITEMS_MAX)
+
+    def doubt(self, cut: int) -> None:
+        """Somebody was refused because of an estimate. It fades: only runs correct it, and one slow run must not shut a cut."""
+        self._service_ms[cut] *= 1 - SMOOTHING
 
     def answer(self, payload: Payload, stopper: Stop) -> Answer:
         """Decodes, runs the tail, encodes.
@@ -102,12 +109,19 @@ class Hosted:
         packed = time.perf_counter()
         return Answer(reply, (decoded - started) * 1e3, (ran - decoded) * 1e3, (packed - ran) * 1e3)
 
-    def learn(self, cut: int, answer: Answer) -> None:
+    def learn(self, payload: Payload, answer: Answer) -> None:
         """Takes a measurement into the estimates."""
-        self._service_ms[cut] = _smooth(self._service_ms.get(cut), answer.service_ms)
+        cut, items = payload.cut, self._items(payload)
+        self._service_ms[cut] = _smooth(self._service_ms.get(cut), answer.service_ms / items)
         reference_ms = self._reference_ms(cut)
         if reference_ms > 0:
-            self.tail_scale = _smooth(self.tail_scale, answer.tail_ms / reference_ms)
+            self.tail_scale = _smooth(self.tail_scale, answer.tail_ms / items / reference_ms)
+
+    def _items(self, payload: Payload) -> int:
+        """The batch: axis 0 of a tensor where that is dynamic."""
+        batched = {spec.name for spec in self.model.cuts[payload.cut].tensors if spec.shape[:1] == (None,)}
+        sizes = (part.shape[0] for part in payload.parts if part.name in batched and part.shape)
+        return max(1, max(sizes, default=1))
 
     def _reference_ms(self, cut: int) -> float:
         tails_ms = self._profile.tail_ms if self._profile else ()

@@ -12,12 +12,16 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
 from splitinfer._pb.v1 import control_pb2, inference_pb2
+from splitinfer.backends.ort import OrtEngine
+from splitinfer.bundle import Bundle
 from splitinfer.cloud.endpoints import SILENT_S, Endpoints
-from splitinfer.cloud.hosted import Hosted
+from splitinfer.cloud.hosted import Answer, Hosted
 from splitinfer.cloud.server import TailServer
 from splitinfer.cloud.settings import ServeSettings
 from splitinfer.engine import Engine
 from splitinfer.events import Event, RequestRefused, Served
+from splitinfer.payload import Packer
+from splitinfer.plan import Profile
 from tests.bundles import tiny_input, tiny_net
 from tests.cloud_stub import Stub, in_pieces, outputs_of, request_of, why
 from tests.conftest import Cloud
@@ -41,9 +45,6 @@ def stub(channel: grpc.Channel) -> Stub:
 
 @pytest.fixture(scope="module")
 def engine(bundle_path) -> Engine:
-    from splitinfer.backends.ort import OrtEngine
-    from splitinfer.bundle import Bundle
-
     return OrtEngine(Bundle.open(bundle_path))
 
 
@@ -183,18 +184,22 @@ def test_a_wildcard_is_not_what_devices_are_told(cloud: Cloud, tiny: Hosted) -> 
     assert named.address.startswith("tails.example:")
 
 
-def test_the_scale_of_tail_times_follows_the_reference(bundle_path) -> None:
-    from splitinfer.cloud.hosted import Answer
-    from splitinfer.plan import Profile
+def test_estimates_follow_the_reference_and_the_batch(engine: Engine) -> None:
+    packer = Packer(engine.model)
+    profile = Profile(engine.model.digest, "a desk", "an engine", (1.0, 1.0, 1.0), tail_ms=(4.0, 2.0, 1.0))
+    hosted = Hosted(engine, packer, profile)
+    assert hosted.tail_scale is None
+    one, three = (packer.pack(0, "raw", tiny_input(batch)) for batch in (1, 3))
+    assert hosted.service_ms(one) == 0.0
+    hosted.learn(three, Answer(three, 3.0, 24.0, 3.0))
+    assert hosted.tail_scale == pytest.approx(2.0)
+    assert (hosted.service_ms(one), hosted.service_ms(three)) == (10.0, 30.0)
 
-    hosted = Hosted.open(bundle_path)
-    profile = Profile(hosted.model.digest, "a desk", "an engine", (1.0, 1.0, 1.0), tail_ms=(4.0, 2.0, 1.0))
-    scaled = Hosted(hosted._engine, hosted._packer, profile)
-    assert scaled.tail_scale is None
-    for cut, tail_ms in ((0, 8.0), (1, 4.0), (2, 2.0)):
-        scaled.learn(cut, Answer(None, 1.0, tail_ms, 1.0))
-    assert scaled.tail_scale == pytest.approx(2.0)
-    assert scaled.service_ms(0) == 10.0
+
+def test_after_warming_the_time_of_every_tail_is_known(tiny: Hosted, engine: Engine) -> None:
+    for cut in range(3):
+        tensors, _ = crossing(engine, cut, batch=1)
+        assert tiny.service_ms(Packer(engine.model).pack(cut, "raw", tensors)) > 0.0
 
 
 def test_silent_replicas_are_forgotten() -> None:

@@ -78,6 +78,11 @@ def hosted_of(sluice: Sluice) -> Hosted:
     return Hosted(sluice, Packer(sluice.model))
 
 
+def learn(hosted: Hosted, tail_ms: float) -> None:
+    payload = Packer(hosted.model).pack(0, "raw", tiny_input())
+    hosted.learn(payload, Answer(payload, 0.0, tail_ms, 0.0))
+
+
 @contextmanager
 def stub_of(server: TailServer) -> Iterator[Stub]:
     with grpc.insecure_channel(server.address) as channel:
@@ -131,16 +136,32 @@ def test_a_client_that_dies_stops_its_run(cloud: Cloud, sluice: Sluice, caplog) 
 
 def test_a_deadline_that_cannot_be_kept_is_refused_at_once(cloud: Cloud, sluice: Sluice) -> None:
     hosted = hosted_of(sluice)
-    hosted.learn(0, Answer(None, 0.0, 60_000.0, 0.0))
+    learn(hosted, tail_ms=60_000.0)
     with stub_of(cloud.start(hosted)) as stub:
         error = failure(lambda: stub.infer(request_of(hosted, 0, tiny_input()), timeout=30))
     assert why(error) == (grpc.StatusCode.DEADLINE_EXCEEDED, "DEADLINE_TOO_SHORT", None)
     assert not sluice.entered.acquire(blocking=False)
 
 
+def test_one_slow_run_does_not_shut_a_cut_for_good(cloud: Cloud, sluice: Sluice) -> None:
+    hosted = hosted_of(sluice)
+    learn(hosted, tail_ms=60_000.0)
+    sluice.open.set()
+    with stub_of(cloud.start(hosted)) as stub:
+        outcomes = []
+        while outcomes[-1:] != ["OK"] and len(outcomes) < 40:
+            try:
+                stub.infer(request_of(hosted, 0, tiny_input()), timeout=5)
+                outcomes.append("OK")
+            except grpc.RpcError as error:
+                outcomes.append(why(error)[1])
+    assert set(outcomes[:-1]) == {"DEADLINE_TOO_SHORT"}
+    assert outcomes[-1] == "OK"
+
+
 def test_a_full_queue_says_when_to_come_back(cloud: Cloud, sluice: Sluice) -> None:
     hosted = hosted_of(sluice)
-    hosted.learn(0, Answer(None, 0.0, 400.0, 0.0))
+    learn(hosted, tail_ms=400.0)
     server = cloud.start(hosted, threads=1, limits=Limits(queue_max=0))
     with stub_of(server) as stub:
         first = stub.infer.future(request_of(hosted, 0, tiny_input()), timeout=20)

@@ -33,9 +33,10 @@ from splitinfer.plan import ASSUMED_UPLINK, Budget, Conditions, Cost, Offer, Pla
 from splitinfer.policy import Policy, Robust, Table, in_saver, is_critical, price
 
 DWELL_MS = 1_000.0
-"""Least time between two changes of the plan; each change of the last minute doubles it ..."""
+"""Least time between two changes of the plan; from the fourth change in a minute on each one doubles it ..."""
 DWELL_MAX_MS = 30_000.0
-"""... up to this: six changes in the first minute of a world that cannot make up its mind, then two."""
+"""... up to this: seven changes in the first minute of a world that cannot make up its mind, then two."""
+FREE_CHANGES = 2
 CALM_MS = 60_000.0
 RECONSIDER_MS = 1_000.0
 """Requests alone make the scheduler think again this often: estimates age and reports fade."""
@@ -44,8 +45,9 @@ REFUSED_QUEUE_MS = 1_000.0
 
 PROBE_BYTES = (256, 16_384)
 """A small one for the delay, then a larger one for the rate."""
-PROBE_GAP_MS = 2_000.0
-"""From one probe to the next; doubles each time ..."""
+PROBE_GAP_MS = 1_000.0
+"""From one probe to the next; grows each time by half ..."""
+PROBE_GAP_GROWTH = 1.5
 PROBE_GAP_MAX_MS = 30_000.0
 """... up to this."""
 PROBE_GAP_SAVING_MS = 60_000.0
@@ -68,7 +70,7 @@ class Pace:
             self.ready_at_ms = now_ms + DWELL_MS
             return
         recent_at_ms = [at_ms for at_ms in self._recent_at_ms if now_ms - at_ms < CALM_MS]
-        self.ready_at_ms = now_ms + min(DWELL_MS * 2 ** len(recent_at_ms), DWELL_MAX_MS)
+        self.ready_at_ms = now_ms + min(DWELL_MS * 2 ** max(len(recent_at_ms) - FREE_CHANGES, 0), DWELL_MAX_MS)
         self._recent_at_ms = [*recent_at_ms, now_ms]
 
 
@@ -97,7 +99,7 @@ class Exploration:
         """Waits for another request, and longer than the last time."""
         self.requested = False
         self.due_at_ms = max(now_ms + self._gap_ms, self._not_before_ms)
-        self._gap_ms = min(2 * self._gap_ms, PROBE_GAP_MAX_MS)
+        self._gap_ms = min(PROBE_GAP_GROWTH * self._gap_ms, PROBE_GAP_MAX_MS)
 
     def answered(self) -> bool:
         """Notes a transfer; whether a probe was out."""

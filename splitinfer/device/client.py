@@ -221,7 +221,7 @@ class Client:
         if cloud is not None:
             self._link = Link.join(cloud, _connect, self._planning.hear, lambda: self.conditions.uplink)
             stack.callback(self._link.leave, self._planning.hear)
-        driver = Driver(engine, self._packer, self._link.remote if self._link else None)
+        driver = Driver(engine, self._packer, self._link.remote if self._link else None, self.settings.slowdown)
         stack.callback(driver.close)
         self._planning.start(self.settings.read_power, self.settings.power_every_ms)
         stack.callback(self._planning.close)

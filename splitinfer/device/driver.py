@@ -30,8 +30,10 @@ def now_ms() -> float:
 class Driver:
     """Performs effects. Thread-safe."""
 
-    def __init__(self, engine: Engine, packer: Packer, remote: Remote | None) -> None:
+    def __init__(self, engine: Engine, packer: Packer, remote: Remote | None, slowdown: float = 1.0) -> None:
+        """Takes the parts; `slowdown` stretches coding as `Slowed` stretches the engine."""
         self.engine = engine
+        self._slowdown = slowdown
         self._packer = packer
         self._remote = remote
         self._engine_lock = Lock()
@@ -84,9 +86,11 @@ class Driver:
         return Ran(held, now_ms() - began_ms, tuple(times))
 
     def _encode(self, held: Held, codec: str, encoded: Callable[[Plan], Payload | None]) -> Encoded:
-        began_ms = now_ms()
+        began_ms, began_cpu_s = now_ms(), time.thread_time()
         brought = encoded(Plan(held.at, codec)) if held.at == 0 else None
         payload = brought or self._packer.pack(held.at, codec, held.plain())
+        if self._slowdown > 1:
+            time.sleep((self._slowdown - 1) * (time.thread_time() - began_cpu_s))
         return Encoded(payload, now_ms() - began_ms)
 
     def _send(self, send: Send) -> Sent:

@@ -262,7 +262,7 @@ def test_ten_steady_minutes_with_noise_bring_few_changes(rate_bps: float) -> Non
 
 
 def test_an_emptying_battery_on_a_steady_link_lowers_the_energy_of_a_request() -> None:
-    steady = Phase("steady", 20.0, 0.5e6, 80.0)
+    steady = Phase("steady", 20.0, 0.7e6, 80.0)
     w = world()
     w.tell(PowerRead(0.80, charging=False))
     w.live(steady)

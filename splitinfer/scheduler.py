@@ -37,6 +37,7 @@ DWELL_MS = 1_000.0
 DWELL_MAX_MS = 30_000.0
 """... up to this: seven changes in the first minute of a world that cannot make up its mind, then two."""
 FREE_CHANGES = 2
+"""A commute has that many within a minute."""
 CALM_MS = 60_000.0
 RECONSIDER_MS = 1_000.0
 """Requests alone make the scheduler think again this often: estimates age and reports fade."""

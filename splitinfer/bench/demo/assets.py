@@ -21,7 +21,7 @@ from splitinfer.bundle import Bundle
 
 Progress = Callable[[str, int, int], None]
 MEAN, STD = 127.0, 128.0
-CALIBRATION, STREAM = 64, 200
+CALIBRATION, STREAM = 128, 200
 
 Photos = npt.NDArray[np.uint8]
 """[N, 224, 224, 3], RGB."""

@@ -44,7 +44,7 @@ def command(device_slowdown: float, sweep: str | None, report: Path, keep: Path 
         screen = stack.enter_context(Screen())
         assets, rides = show(folder, slowdowns, screen.watching())
         steps = [as_object(rides[slowdown], COMMUTE, slowdown) for slowdown in slowdowns]
-        from splitinfer.cli.demo_report import page
+        from splitinfer.bench.demo.report import page
 
         report.write_text(page(assets, rides, COMMUTE), encoding="utf-8")
     if as_json:

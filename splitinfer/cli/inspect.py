@@ -21,9 +21,9 @@ def command(bundle: Path, html: Path | None, as_json: bool) -> int:
     """Show BUNDLE: cuts, segments, plans with their scores."""
     opened = Bundle.open(bundle)
     if html is not None:
-        from splitinfer.cli.picture import page
+        from splitinfer.picture import model_page
 
-        html.write_text(page(opened), encoding="utf-8")
+        html.write_text(model_page(opened), encoding="utf-8")
     if as_json:
         print_json(describe(opened))
     else:

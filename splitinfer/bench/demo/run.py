@@ -16,7 +16,7 @@ from splitinfer.bench.demo.ways import Way
 from splitinfer.device import Client, Result, Settings
 from splitinfer.events import Event, PlanChanged, Recorded
 from splitinfer.plan import Budget
-from splitinfer.sim import Proxy
+from splitinfer.sim.proxy import Proxy
 
 Watch = Callable[["Ride", Event], None]
 """Told of every event as it happens."""
@@ -32,6 +32,7 @@ class Shot:
         latency_ms: wall time of `infer`.
         result: the answer.
         right: same class as the uncut model.
+        believed_mbps: median uplink rate that the client assumed when it was taken; None = unknown, or the link was dead.
     """
 
     at_s: float
@@ -39,6 +40,7 @@ class Shot:
     latency_ms: float
     result: Result
     right: bool
+    believed_mbps: float | None = None
 
 
 @dataclass
@@ -115,6 +117,7 @@ def _shoot(client: Client, road: Road, record: Ride) -> None:
     index = 0
     while (at_s := record.at_s) < road.scenario.duration_s:
         inputs = feeds(index)
+        believed_mbps = _believed_mbps(client)
         began = time.perf_counter()
         try:
             result = client.infer(inputs)
@@ -124,9 +127,16 @@ def _shoot(client: Client, road: Road, record: Ride) -> None:
         latency_ms = (time.perf_counter() - began) * 1e3
         answer = int(np.argmax(next(iter(result.outputs.values()))[0]))
         right = answer == int(road.assets.answers[index % len(road.assets.answers)])
-        record.shots.append(Shot(at_s, road.scenario.phase_at(at_s), latency_ms, result, right))
+        record.shots.append(Shot(at_s, road.scenario.phase_at(at_s), latency_ms, result, right, believed_mbps))
         index += 1
         time.sleep(max(at_s + road.scenario.period_ms / 1e3 - record.at_s, 0.0))
+
+
+def _believed_mbps(client: Client) -> float | None:
+    conditions = client.conditions
+    if conditions.link_up is False or conditions.uplink is None:
+        return None
+    return conditions.uplink.rate_bps / 1e6
 
 
 def _conduct(proxy: Proxy, record: Ride, done: Flag) -> None:

@@ -1,8 +1,10 @@
 """`splitinfer serve`: from settings to replicas that answer, and back.
 
-with start(ServeSettings(bundles=("model.bundle",))) as running:
-    print(running.addresses)
-    running.wait()
+    with start(ServeSettings(bundles=("model.bundle",))) as running:
+        print(running.addresses)
+        running.wait()
+
+Knows no RPC. What can be checked without Ray is checked before it starts.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from splitinfer.errors import Unreachable
 __all__ = ["Running", "ServeSettings", "start"]
 
 SETTLE_S = 0.5
+"""How long Ray's own processes take to end at SIGTERM."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ class Running:
         before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
         try:
             asked.wait()
-            # A signal to the whole process group reached Ray, too. It needs this long to go, and `stop` must know.
+            # A signal to the whole process group reached Ray, too. Give it time to go, since `stop` must know.
             time.sleep(SETTLE_S)
         finally:
             for number, handler in before.items():
@@ -91,7 +94,7 @@ def start(settings: ServeSettings) -> Running:
         try:
             tails.deploy(settings)
         except RuntimeError as error:
-            raise Unreachable("the replicas did not start: see the log of Ray Serve") from error
+            raise Unreachable(f"the replicas did not start: {error}") from error
         addresses, digests = tails.where()
     except BaseException:
         _leave(folder)

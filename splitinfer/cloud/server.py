@@ -91,7 +91,7 @@ class TailServer:
         Raises:
             Unreachable: no port is free.
         """
-        threads = self._settings.threads or len(os.sched_getaffinity(0))
+        threads = self._settings.threads or max(1, len(os.sched_getaffinity(0)) // self._settings.replicas)
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="tail")
         self._admission = Admission(threads, self._limits.queue_max)
         self._calls = Calls()
@@ -134,7 +134,7 @@ class TailServer:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self.drain(0.0)
+        await self.drain(self._settings.drain_s)
 
     async def _add_standard_services(self) -> None:
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]  # its stubs know no aio

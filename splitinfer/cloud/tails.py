@@ -13,6 +13,7 @@ import secrets
 import socket
 from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, cast
 
 import ray
@@ -35,6 +36,7 @@ LOOPBACK = "127.0.0.2"
 """Ray would put the machine's public address in the place of 127.0.0.1."""
 OBJECT_STORE_BYTES = 100 << 20
 """Tensors do not pass through Ray."""
+_EndpointsActor = ray.remote(num_cpus=0, max_restarts=-1)(Endpoints)
 _log = logging.getLogger(__name__)
 
 
@@ -57,6 +59,7 @@ class Tails:
         self._server = TailServer(hosted, self._settings, observers=[self._metrics] if self._metrics else [])
         await self._server.start()
         self._app = serve.get_replica_context().app_name
+        self._list = endpoints(self._app)
         self._alive: tuple[str, ...] = (self._server.address,)
         self._server.addresses = lambda: self._alive
         await self._beat()
@@ -90,13 +93,14 @@ class Tails:
 
     async def _beat(self) -> None:
         try:
-            self._alive = await endpoints(self._app).beat.remote(self._server.address, self._server.digests)
+            self._alive = await self._list.beat.remote(self._server.address, self._server.digests)
         except RayError:
             _log.warning("the list of replicas cannot be reached; this one serves on", exc_info=True)
+            self._list = endpoints(self._app)
 
     async def _leave(self) -> None:
         try:
-            await endpoints(self._app).leave.remote(self._server.address)
+            await self._list.leave.remote(self._server.address)
         except RayError:
             _log.warning("the list of replicas cannot be reached; it will forget this one")
 
@@ -104,7 +108,7 @@ class Tails:
 def endpoints(app_name: str = APP) -> Any:
     """The actor that knows where the replicas of an application are; made where there is none."""
     options = {"name": f"endpoints-{app_name}", "namespace": NAMESPACE, "lifetime": "detached", "get_if_exists": True}
-    return ray.remote(Endpoints).options(**options, num_cpus=0, max_restarts=-1).remote()
+    return _EndpointsActor.options(**options).remote()
 
 
 def app(args: Mapping[str, Any]) -> Application:
@@ -132,7 +136,7 @@ def join(address: str | None, folder: str) -> None:
 
     Args:
         address: of the cluster; None = one of our own.
-        folder: for the files of our own cluster.
+        folder: for the files of our own cluster; private, and with a short path, since sockets are among them.
     """
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
     if address is not None:
@@ -150,7 +154,7 @@ def join(address: str | None, folder: str) -> None:
         log_to_driver=False,
         object_store_memory=OBJECT_STORE_BYTES,
         _node_ip_address=LOOPBACK,
-        _temp_dir=folder,
+        _temp_dir=str(Path(folder) / "ray"),  # Ray opens this one to everybody, but not the folder around it
     )
 
 

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -120,13 +121,17 @@ def serving(**settings: object) -> subprocess.Popen[str]:
 
 
 def test_a_server_process_starts_answers_and_ends(bundle_path: Path, tiny: Hosted) -> None:
-    with serving(bundles=[str(bundle_path)], listen="127.0.0.1:0", drain_s=1.0) as process:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        metrics_port = listener.getsockname()[1]
+    with serving(bundles=[str(bundle_path)], listen="127.0.0.1:0", drain_s=1.0, metrics_port=metrics_port) as process:
         assert process.stdout is not None
         ready = json.loads(process.stdout.readline())
         assert ready["digests"] == [tiny.model.digest]
         (address,) = ready["addresses"]
         with grpc.insecure_channel(address) as channel:
             assert Stub(channel).infer(request_of(tiny, 0, tiny_input()), timeout=10).parts
+        with urllib.request.urlopen(f"http://127.0.0.1:{metrics_port}/metrics", timeout=10) as page:
+            assert 'splitinfer_served_total{cut="0"} 1.0' in page.read().decode()
         process.send_signal(signal.SIGTERM)
         out, err = process.communicate(timeout=60)
     assert (process.returncode, out, err) == (0, "", "")

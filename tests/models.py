@@ -215,3 +215,56 @@ def literal_one() -> onnx.ModelProto:
     flatten.input.append("one_row")
     proto.graph.initializer.append(numpy_helper.from_array(np.array([1, CHANNELS], np.int64), "one_row"))
     return proto
+
+
+def sequence_and_half_types() -> onnx.ModelProto:
+    """A sequence and a bfloat16 tensor, which no array carries: nothing is cut there."""
+    nodes = [conv("x", "a", "w0"), helper.make_node("SplitToSequence", ["a"], ["parts"], axis=1)]
+    nodes += [helper.make_node("ConcatFromSequence", ["parts"], ["b"], axis=1), relu("b", "c")]
+    nodes += [helper.make_node("Cast", ["c"], ["narrow"], to=TensorProto.BFLOAT16)]
+    nodes += [helper.make_node("Cast", ["narrow"], ["d"], to=FLOAT), *classifier("d")]
+    return model(nodes, IMAGE, LOGITS, [W0, FC])
+
+
+def quantised() -> onnx.ModelProto:
+    """Two convolutions between QuantizeLinear and DequantizeLinear; the int8 weight of both is the same."""
+
+    def scalar(name: str, value: float, dtype: type) -> onnx.TensorProto:
+        return numpy_helper.from_array(np.array(value, dtype), name)
+
+    def both(x: str, y: str) -> list[onnx.NodeProto]:
+        quantise = helper.make_node("QuantizeLinear", [x, "scale", "zero"], [f"{y}q"])
+        return [quantise, helper.make_node("DequantizeLinear", [f"{y}q", "scale", "zero"], [y])]
+
+    integers = np.random.default_rng(4).integers(-127, 128, (CHANNELS, CHANNELS, 3, 3)).astype(np.int8)
+    nodes = [helper.make_node("DequantizeLinear", ["wq", "wscale", "wzero"], ["w"]), conv("x", "a", "w0"), *both("a", "b")]
+    nodes += [conv("b", "c", "w"), relu("c", "d"), *both("d", "e"), conv("e", "f", "w"), *classifier("f")]
+    weights = [scalar("scale", 0.05, np.float32), scalar("zero", 128, np.uint8), scalar("wscale", 0.002, np.float32)]
+    weights += [scalar("wzero", 0, np.int8), numpy_helper.from_array(integers, "wq"), W0, FC]
+    return model(nodes, IMAGE, LOGITS, weights)
+
+
+def loop() -> onnx.ModelProto:
+    """The body of a Loop reads a tensor from outside; what the loop gives has a shape that inference cannot tell."""
+    body = helper.make_graph(
+        [helper.make_node("Add", ["v", "a"], ["next"]), helper.make_node("Identity", ["go"], ["still"])],
+        "body",
+        [
+            helper.make_tensor_value_info("i", TensorProto.INT64, []),
+            helper.make_tensor_value_info("go", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("v", FLOAT, None),
+        ],
+        [helper.make_tensor_value_info("still", TensorProto.BOOL, []), helper.make_tensor_value_info("next", FLOAT, None)],
+    )
+    nodes = [conv("x", "a", "w0"), relu("a", "b"), helper.make_node("Loop", ["times", "yes", "b"], ["c"], body=body)]
+    times = numpy_helper.from_array(np.array(3, np.int64), "times")
+    yes = numpy_helper.from_array(np.array(True), "yes")
+    return model([*nodes, relu("c", "d"), *classifier("d")], IMAGE, LOGITS, [W0, FC, times, yes])
+
+
+def constant_output() -> onnx.ModelProto:
+    """One output depends on weights alone."""
+    proto = chain()
+    proto.graph.node.append(helper.make_node("Mul", ["fc", "fc"], ["squares"]))
+    proto.graph.output.append(helper.make_tensor_value_info("squares", FLOAT, [10, CHANNELS]))
+    return proto

@@ -44,6 +44,10 @@ _ORT_ERRORS = (
     RuntimeError,
     ValueError,
 )
+_CARRIED = frozenset(
+    f"tensor({kind})"
+    for kind in "bool float16 float double int8 int16 int32 int64 uint8 uint16 uint32 uint64".split()  # noqa: SIM905
+)
 _EXTERNAL = 1  # TensorProto.DataLocation.EXTERNAL
 _SILENT = 4  # only fatal: a failure is raised, and a run that was stopped is none
 
@@ -151,12 +155,12 @@ class Uncut:
             raise EngineError(f"onnxruntime cannot load the model: {str(error).splitlines()[0]}") from error
 
     def run(self, inputs: Tensors) -> Tensors:
-        """All outputs of the model.
+        """All outputs of the model that arrays can carry: no sequences, no strings, no packed or 8-bit floats.
 
         Raises:
             EngineError: the runtime failed; says why in the runtime's words.
         """
-        names = [output.name for output in self._session.get_outputs()]
+        names = [output.name for output in self._session.get_outputs() if output.type in _CARRIED]
         options = ort.RunOptions()
         options.log_severity_level = _SILENT
         try:

@@ -114,12 +114,15 @@ def _trials(graph: Graph, options: BuildOptions, uncut: Answer) -> tuple[Tensors
 
     if options.samples is not None:
         _check_samples(specs, options)
+    first = trial(1)
+    hint = "use other samples" if options.samples is not None else "if that is because the inputs are random, give samples"
     try:
-        first = trial(1)
-        uncut(first)
+        answer = uncut(first)
     except EngineError as error:
-        hint = "" if options.samples is not None else "; if that is because the inputs are random, give samples"
-        raise UnsupportedModel(f"{error}{hint}") from error
+        raise UnsupportedModel(f"{error}; {hint}") from error
+    for name, array in answer.items():
+        if array.size and array.dtype.kind == "f" and not np.isfinite(array).any():
+            raise UnsupportedModel(f"output {name!r} has no finite value on trial, so no cut can be checked: {hint}")
     two = trial(2) if feeds.has_batch(graph) else None
     return (first, two) if two is not None and _batches(uncut, two) else (first,)
 

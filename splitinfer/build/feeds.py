@@ -96,7 +96,7 @@ def learn(graph: Graph, feed: Tensors) -> Graph:
     try:
         seen = Uncut(model.SerializeToString()).run(feed)
     except EngineError as error:
-        raise UnsupportedModel(f"{error}; if random inputs are the reason, give samples") from error
+        raise UnsupportedModel(str(error)) from error
     arrays = {**seen, **feed}
     carried = {name: array for name, array in arrays.items() if array.dtype.name in DTYPES.values()}
     return Graph.of(

@@ -21,6 +21,8 @@ from splitinfer.plan import Plan, Profile
 
 _RUNS = 9
 _CODEC_RUNS = 5
+_RUNS_MIN = 3
+_ENOUGH_MS = 150.0
 
 
 def profile(engine: Engine, packer: Packer, offered: Offered, feed: Tensors, progress: Callable[[int, int], None]) -> Profile:
@@ -69,10 +71,10 @@ def _rests(segment_ms: Sequence[float | None]) -> list[float]:
 
 
 def _cpu_ms(work: Callable[[], object], runs: int) -> float:
-    """Median CPU milliseconds of this thread, after one run to warm up."""
+    """Median CPU milliseconds of this thread, after one run to warm up; of fewer runs where each takes long."""
     work()
-    times = []
-    for _ in range(runs):
+    times: list[float] = []
+    while len(times) < runs and (len(times) < _RUNS_MIN or sum(times) < _ENOUGH_MS):
         start = thread_time_ns()
         work()
         times.append((thread_time_ns() - start) / 1e6)

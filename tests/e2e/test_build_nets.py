@@ -30,6 +30,10 @@ NETS = [
     models.contrib_operator,
     models.local_function,
     models.literal_one,
+    models.sequence_and_half_types,
+    models.quantised,
+    models.loop,
+    models.constant_output,
 ]
 
 
@@ -69,6 +73,20 @@ def test_many_cuts_are_crossed_one_after_the_other(tmp_path):
     assert bundle.model.n == 21
     assert all(check.ok for check in verify(bundle, [random_feeds(bundle.model, 2)], original(tmp_path)))
     assert len(bundle.profile.tail_ms) == 22
+
+
+def test_nothing_is_cut_where_no_array_can_cross(tmp_path):
+    bundle = cut_everywhere(models.sequence_and_half_types(), tmp_path)
+    assert [cut.name for cut in bundle.model.cuts] == ["x", "a", "b", "c", "d", "y_pooled", "y_flat", "end"]
+
+
+def test_a_quantised_tensor_crosses_as_it_is(tmp_path):
+    bundle = cut_everywhere(models.quantised(), tmp_path)
+    assert {cut.name: cut.tensors[0].dtype for cut in bundle.model.cuts if cut.name in ("bq", "eq")} == {
+        "bq": "uint8",
+        "eq": "uint8",
+    }
+    assert max(check.max_rel_error for check in verify(bundle, [random_feeds(bundle.model)], original(tmp_path))) < 1e-6
 
 
 def test_a_fixed_batch_stays_fixed(tmp_path):

@@ -62,6 +62,12 @@ def output_that_nothing_computes() -> onnx.ModelProto:
     return models.model([helper.make_node("Relu", ["x"], ["y"])], VECTOR, {**RESULT, "x": (models.FLOAT, ["N", 4])})
 
 
+def nothing_finite() -> onnx.ModelProto:
+    return models.model(
+        [helper.make_node("Div", ["x", "zero"], ["y"])], VECTOR, RESULT, [numpy_helper.from_array(np.float32(0), "zero")]
+    )
+
+
 def sparse_weight() -> onnx.ModelProto:
     proto = models.model([helper.make_node("MatMul", ["x", "w"], ["y"])], VECTOR, RESULT)
     values = numpy_helper.from_array(np.ones(1, np.float32), "w")
@@ -82,6 +88,7 @@ def sparse_weight() -> onnx.ModelProto:
         (text_input, "'x' has no type that an array can carry"),
         (sequence_output, "'y' is a sequence"),
         (output_that_nothing_computes, "output 'x' is an input or a weight"),
+        (nothing_finite, "output 'y' has no finite value.*give samples"),
         (sparse_weight, "weight 'w' is sparse"),
     ],
 )

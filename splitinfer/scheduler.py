@@ -30,12 +30,16 @@ from splitinfer.events import (
     Transferred,
 )
 from splitinfer.plan import ASSUMED_UPLINK, Budget, Conditions, Cost, Offer, Plan, Power, Profile, Uplink, offers, predict
-from splitinfer.policy import Policy, Robust, Table, in_saver, is_critical, price
+from splitinfer.policy import Decision, Policy, Robust, Table, in_saver, is_critical, price
 
+CLEAR_GAIN = 0.2
+"""A plan that is better by this share is clearly better: what is known of a link is rarely more exact."""
 DWELL_MS = 1_000.0
-"""Least time between two changes of the plan; from the fourth change in a minute on each one doubles it ..."""
+"""Least time from one change of the plan to one that is clearly better ..."""
+DWELL_MARGINAL_MS = 4_000.0
+"""... and to one that is better by a little. From the third change in a minute on, each doubles both ..."""
 DWELL_MAX_MS = 30_000.0
-"""... up to this: seven changes in the first minute of a world that cannot make up its mind, then two."""
+"""... up to this."""
 FREE_CHANGES = 2
 """A commute has that many within a minute."""
 CALM_MS = 60_000.0
@@ -62,17 +66,30 @@ PERFECT_UPLINK = Uplink(rate_bps=1e10, spread=0.0, rtt_ms=1.0)
 class Pace:
     """How fast the plan may change."""
 
-    ready_at_ms: float = 0.0
+    _changed_at_ms: float = -DWELL_MAX_MS
+    _restless: int = 0
     _recent_at_ms: list[float] = field(default_factory=list)
+
+    def ready_at_ms(self, clear: bool) -> float:
+        """When the plan may change to one that is better, clearly or by a little."""
+        dwell_ms = DWELL_MS if clear else DWELL_MARGINAL_MS
+        return self._changed_at_ms + min(dwell_ms * 2.0**self._restless, DWELL_MAX_MS)
 
     def changed(self, now_ms: float, forced: bool) -> None:
         """Notes a change. One that the world forced is not restlessness: it does not slow the next one down."""
-        if forced:
-            self.ready_at_ms = now_ms + DWELL_MS
-            return
-        recent_at_ms = [at_ms for at_ms in self._recent_at_ms if now_ms - at_ms < CALM_MS]
-        self.ready_at_ms = now_ms + min(DWELL_MS * 2 ** max(len(recent_at_ms) - FREE_CHANGES, 0), DWELL_MAX_MS)
-        self._recent_at_ms = [*recent_at_ms, now_ms]
+        self._changed_at_ms, self._restless = now_ms, 0
+        if not forced:
+            recent_at_ms = [at_ms for at_ms in self._recent_at_ms if now_ms - at_ms < CALM_MS]
+            self._restless = max(len(recent_at_ms) - FREE_CHANGES, 0)
+            self._recent_at_ms = [*recent_at_ms, now_ms]
+
+
+@dataclass(frozen=True, slots=True)
+class Deferred:
+    """A change that has to wait: why, and until when."""
+
+    cause: str
+    until_ms: float
 
 
 @dataclass(slots=True)
@@ -134,14 +151,14 @@ class Scheduler:
         self._exploration = Exploration()
         self._chosen_under = self.conditions
         self._decided_at_ms = 0.0
-        self._deferred: str | None = None
+        self._deferred: Deferred | None = None
 
     @property
     def wakeup_at_ms(self) -> float | None:
         """When `wake` wants to be called; None = only an event can change something."""
         times = []
         if self._deferred is not None:
-            times.append(self._pace.ready_at_ms)
+            times.append(self._deferred.until_ms)
         if self._may_explore():
             times.append(self._exploration.due_at_ms)
         return min(times, default=None)
@@ -190,8 +207,8 @@ class Scheduler:
     def wake(self, now_ms: float) -> list[Event]:
         """Does what had to wait. Calling it too early or for nothing is harmless."""
         said: list[Event] = []
-        if self._deferred is not None and now_ms >= self._pace.ready_at_ms:
-            said = self._decide(self._deferred, now_ms)
+        if self._deferred is not None and now_ms >= self._deferred.until_ms:
+            said = self._decide(self._deferred.cause, now_ms)
         return said + self._explore(now_ms)
 
     def handle(self, event: Event, now_ms: float) -> list[Event]:
@@ -311,8 +328,9 @@ class Scheduler:
         decision = self.policy.decide(self.table, self.conditions, self.budget, self.plan)
         if decision.plan == self.plan:
             return []
-        if not forced and now_ms < self._pace.ready_at_ms:
-            self._deferred = cause
+        ready_at_ms = self._pace.ready_at_ms(self._is_clear(self.table, decision))
+        if not forced and now_ms < ready_at_ms:
+            self._deferred = Deferred(cause, ready_at_ms)
             return []
         cause = self._root(cause)
         old, self.plan, self._chosen_under = self.plan, decision.plan, self.conditions
@@ -320,6 +338,13 @@ class Scheduler:
         if self._is_local():
             self._exploration.restart(now_ms + PROBE_GAP_MS)
         return [PlanChanged(old, decision.plan, cause, decision.reason)]
+
+    def _is_clear(self, table: Table, decision: Decision) -> bool:
+        """Whether a decision is clearly better than the plan in force; it is where nothing was weighed."""
+        row = None if self.plan is None else table.rows.get(self.plan)
+        if row is None or not decision.scores:
+            return True
+        return decision.scores[table.rows[decision.plan]] < (1 - CLEAR_GAIN) * decision.scores[row]
 
     def _root(self, cause: str) -> str:
         """A battery drains in steps too small to change the plan; when it shows at another event, it is still the cause."""

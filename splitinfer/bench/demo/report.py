@@ -10,14 +10,13 @@ from splitinfer.bench.demo.assets import CALIBRATION, Assets
 from splitinfer.bench.demo.outcome import by_phase, row
 from splitinfer.bench.demo.run import Ride, Shot
 from splitinfer.bench.demo.scenario import Scenario
-from splitinfer.bench.demo.show import Rides
 from splitinfer.bench.rows import machine, versions
 from splitinfer.picture import Change, Figures, Leg, Moment, Report, Run, Stretch, report_page
 
 OURS = "splitinfer"
 
 
-def page(assets: Assets, rides: Mapping[float, Rides], scenario: Scenario) -> str:
+def page(assets: Assets, rides: Mapping[float, Mapping[str, Ride]], scenario: Scenario) -> str:
     """One self-contained HTML page.
 
     Args:
@@ -42,12 +41,12 @@ def _about(scenario: Scenario, ways: int) -> str:
     phases = ", ".join(phase.name for phase in scenario.phases)
     return (
         f"A device streams photos through a trained network while its link goes {phases}, in {scenario.duration_s:g} s. "
-        f"{ways} ways were run one after the other on the same timeline, over real sockets: the same client, each time with "
+        f"All {ways} ways were run one after the other on the same timeline, over real sockets: the same client, each time with "
         "another policy; all fall back to the device when the link is dead."
     )
 
 
-def _facts(assets: Assets, rides: Mapping[float, Rides], scenario: Scenario) -> dict[str, str]:
+def _facts(assets: Assets, rides: Mapping[float, Mapping[str, Ride]], scenario: Scenario) -> dict[str, str]:
     model, here = assets.image.model, machine()
     slowdowns = ", ".join(f"{slowdown:g}" for slowdown in rides)
     return {

@@ -134,10 +134,13 @@ def _batches(uncut: Answer, two: Tensors) -> bool:
         alone = [uncut({name: array[at : at + 1] for name, array in two.items()}) for at in (0, 1)]
     except EngineError:
         return False
-    if any(array.ndim == 0 for array in together.values()):
-        return False
-    joined = {name: np.concatenate([one[name] for one in alone]) for name in together}
-    return difference(together, joined)[1] <= TOLERANCE
+    for name, array in together.items():
+        parts = [one[name] for one in alone]
+        if array.ndim == 0 or parts[0].shape != parts[1].shape:
+            return False
+        if difference({name: array}, {name: np.concatenate(parts)})[1] > TOLERANCE:
+            return False
+    return True
 
 
 def _check_samples(specs: Sequence[TensorSpec], options: BuildOptions) -> None:

@@ -30,7 +30,7 @@ def means_plot(leg: Leg, budget_ms: float) -> Markup:
     """Mean latency of each way with its error, and its 99th percentile."""
     bottom = 30 + ROW * len(leg.runs)
     x = linear_scale((budget_ms, *(run.figures.p99_ms for run in leg.runs)), LEFT, RIGHT)
-    panel = Panel(x, Scale(0, len(leg.runs), 30, bottom))
+    panel = Panel(x, Scale(0, 1, bottom, 30))
     at = panel.x(budget_ms)
     parts = [tag("line", class_="rule", x1=at, x2=at, y1=24, y2=bottom, stroke="var(--accent)")]
     parts += [label(at, 18, f"budget {millis(budget_ms)}", "tiny"), panel.x_axis(millis)]

@@ -46,11 +46,11 @@ def _parts(report: Report) -> Iterator[Markup]:
 def _verdict(leg: Leg) -> Markup:
     rivals = leg.rivals()
     beaten = sum(rival.beaten for rival in rivals)
-    won = "yes" if beaten == len(rivals) else f"no, of {beaten} of {len(rivals)}"
+    won = "yes" if beaten == len(rivals) else f"no, only of {beaten} of {len(rivals)}"
     head = tag(
         "strong", f"× {leg.slowdown:g}: is {leg.ours} below every other way by more than {SURE:g} standard errors? {won}."
     )
-    return tag("div", tag("p", head), tag("ul", *(tag("li", _against(leg, rival)) for rival in rivals), class_="verdict"))
+    return tag("div", tag("p", head), tag("ul", *(tag("li", _against(leg, rival)) for rival in rivals)), class_="verdict")
 
 
 def _against(leg: Leg, rival: Rival) -> str:
@@ -107,9 +107,7 @@ def _stretches(report: Report, leg: Leg) -> Markup:
 def _outcomes(leg: Leg) -> Markup:
     counts = [Counter(m.outcome for m in run.moments) for run in leg.runs]
     seen = [outcome for outcome in Outcome if any(count[outcome] for count in counts)]
-    rows = [
-        (run.name, *(str(count[outcome] or UNKNOWN) for outcome in seen)) for run, count in zip(leg.runs, counts, strict=True)
-    ]
+    rows = [(run.name, *(str(count[outcome]) for outcome in seen)) for run, count in zip(leg.runs, counts, strict=True)]
     return table(("way", *seen), rows, classes=_lead(leg))
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from math import ceil, floor, log10
 
+LOG_AIR = 1.6
 _STEPS = (1.0, 2.0, 5.0, 10.0)
 
 
@@ -47,9 +48,9 @@ def indices(last: int, most: int = 20) -> list[int]:
 
 
 def log_scale(values: Iterable[float], start: float, stop: float) -> Scale:
-    """A logarithmic scale around positive values, with some air; values <= 0 are ignored."""
+    """A logarithmic scale around positive values; values <= 0 are ignored. So much air that 1, 2 or 5 of a decade is in it."""
     positive = [value for value in values if value > 0] or [1.0]
-    return Scale(min(positive) / 1.4, max(positive) * 1.4, start, stop, log=True)
+    return Scale(min(positive) / LOG_AIR, max(positive) * LOG_AIR, start, stop, log=True)
 
 
 def linear_scale(values: Iterable[float], start: float, stop: float) -> Scale:

@@ -147,7 +147,7 @@ def _cut(model: Model, cut: Cut, place: float, near: float) -> Markup:
     room = near - 12
     above = [
         label(place, 18, f"cut {cut.index}", "strong"),
-        label(place, 35, _summary(model, cut), ""),
+        label(place, 35, _summary(model, cut, near), ""),
         label(place, 52, f"depth {share(cut.depth)}", "tiny"),
     ]
     rows = [(t.name, dims(t)) for t in cut.tensors[:TENSORS_MAX]] or [("nothing crosses", "device only")]
@@ -161,11 +161,11 @@ def _cut(model: Model, cut: Cut, place: float, near: float) -> Markup:
     return join([line, *above, *below])
 
 
-def _summary(model: Model, cut: Cut) -> str:
+def _summary(model: Model, cut: Cut, room: float) -> str:
     if cut.index == model.n:
         return "device only"
-    tensors = f" in {len(cut.tensors)} tensors" if len(cut.tensors) > 1 else ""
-    return f"{size(cut.nbytes)}{tensors}"
+    whole = f"{size(cut.nbytes)} in {len(cut.tensors)} tensors"
+    return whole if len(cut.tensors) > 1 and fitted(whole, room) == whole else size(cut.nbytes)
 
 
 def _end(what: str, tensors: tuple[TensorSpec, ...], x: float, anchor: str) -> Markup:

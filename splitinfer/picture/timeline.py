@@ -15,8 +15,10 @@ from splitinfer.picture.report import Change, Leg, Moment, Report, Run, Stretch
 from splitinfer.picture.scale import Scale, log_scale
 from splitinfer.plan import Plan
 
-WIDTH, LEFT, RIGHT = 1110.0, 150.0, 1100.0
+WIDTH, LEFT, RIGHT = 1110.0, 196.0, 1100.0
 TOP, LATENCY_HEIGHT, PLAN_HEIGHT, SMALL_HEIGHT, GAP = 46.0, 96.0, 150.0, 84.0, 26.0
+ASIDE = 128.0
+"""Room for words left of a panel."""
 LOOKS = {
     Outcome.LOCAL: ("circle", "device", "local: on the device, as planned"),
     Outcome.REMOTE: ("square", "cloud", "remote: the cloud answered"),
@@ -82,9 +84,9 @@ def _ground(panel: Panel, stretches: Sequence[Stretch]) -> Markup:
 
 def _aside(panel: Panel, name: str, *more: str, strong: bool = False) -> Markup:
     """What a panel shows, left of it."""
-    rows = [label(4, panel.y.stop + 14, fitted(name, 100), "strong" if strong else "", "start")]
+    rows = [label(4, panel.y.stop + 14, fitted(name, ASIDE), "strong" if strong else "", "start")]
     return join(
-        [*rows, *(label(4, panel.y.stop + 30 + 14 * i, fitted(w, 100, 10.5), "tiny", "start") for i, w in enumerate(more))]
+        [*rows, *(label(4, panel.y.stop + 30 + 14 * i, fitted(w, ASIDE, 10.5), "tiny", "start") for i, w in enumerate(more))]
     )
 
 
@@ -118,8 +120,14 @@ def _plan(x: Scale, top: float, height: float, run: Run, report: Report) -> Mark
     parts += [_turn(panel, change) for change in run.changes if change.at_s >= 0]
     for (at_s, plan), (until_s, _) in pairwise([*chosen, (x.high, Plan(0, ""))]):
         if (room := x(until_s) - x(at_s)) > 36:
-            parts.append(label(x(at_s) + 7, panel.y(plan.cut) - 7, fitted(plan.codec, room - 4, 10.5), "tiny halo", "start"))
+            parts.append(label(x(at_s) + 7, panel.y(plan.cut) - 7, _codec(plan, room - 4), "tiny halo", "start"))
     return join([*parts, panel.frame()])
+
+
+def _codec(plan: Plan, room: float) -> str:
+    """The codec, without its byte compressor where there is no room."""
+    whole = fitted(plan.codec, room, 10.5)
+    return whole if whole == plan.codec else fitted(plan.codec.partition("+")[0], room, 10.5)
 
 
 def _chosen(run: Run) -> list[tuple[float, Plan]]:

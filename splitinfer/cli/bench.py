@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib import import_module
+from math import nan
 from pathlib import Path
 
 import click
 
-from splitinfer.bench.rows import Row, as_object
+from splitinfer.bench.rows import Row, as_object, at_least
 from splitinfer.cli.output import json_option, print_json, print_table, progress_console
+from splitinfer.errors import SplitInferError
 
 BENCHES = {"main": "the goals of the main job: same answer, overheads, the demo, failures, TLS"}
 
@@ -21,22 +24,31 @@ BENCHES = {"main": "the goals of the main job: same answer, overheads, the demo,
 @json_option
 def command(name: str, only: tuple[str, ...], listing: bool, models: Path | None, as_json: bool) -> int:
     """Run a benchmark; every row says its goal and whether it was met."""
-    parts = import_module(f"splitinfer.bench.{name}").parts(models)
+    parts = import_module(f"splitinfer.bench.{name}").parts(models, _tell)
     if listing:
         click.echo("\n".join(parts))
         return 0
     if unknown := set(only) - set(parts):
         raise click.BadParameter(f"no such part: {', '.join(sorted(unknown))}; there are {', '.join(parts)}")
-    rows: list[Row] = []
-    for part, measure in parts.items():
-        if not only or part in only:
-            progress_console.print(f"measuring {part} ...")
-            rows += measure()
+    rows = [row for part, measure in parts.items() if not only or part in only for row in _measured(part, measure)]
     if as_json:
         print_json(as_object(rows))
     else:
         _print(rows)
     return 0
+
+
+def _measured(part: str, measure: Callable[[], list[Row]]) -> list[Row]:
+    """Its rows; where it could not be measured, one that says so and is not met, so that the other parts are not lost."""
+    _tell(f"measuring {part} ...")
+    try:
+        return measure()
+    except SplitInferError as error:
+        return [Row(f"{part}: could not be measured: {error}", nan, "", at_least(1), n=0)]
+
+
+def _tell(text: str) -> None:
+    progress_console.print(text)
 
 
 def _print(rows: list[Row]) -> None:

@@ -48,8 +48,11 @@ th { color: var(--soft); font-weight: 500; white-space: nowrap; }
 tr.lead td { font-weight: 650; }
 tr.group td { border-top: 1.5px solid var(--soft); }
 ul.legend { list-style: none; display: flex; flex-wrap: wrap; gap: 3px 18px; margin: 6px 0; padding: 0; font-size: 13px; }
-ul.legend li { display: flex; align-items: center; gap: 6px; } ul.legend .head { color: var(--soft); }
-.verdict p { max-width: none; } .verdict ul { margin: 6px 0; padding-left: 20px; } summary { cursor: pointer; color: var(--soft); margin: 8px 0; }
+ul.legend li { display: flex; align-items: center; gap: 6px; }
+ul.legend .head { color: var(--soft); }
+
+.verdict p { max-width: none; } .verdict ul { margin: 6px 0; padding-left: 20px; }
+summary { cursor: pointer; color: var(--soft); margin: 8px 0; }
 @media print { body { padding: 0; max-width: none; font-size: 11pt; } .drawing, tr { break-inside: avoid; }
   h2, h3 { break-after: avoid; } .drawing, .table { overflow: visible; } .drawing svg { min-width: 0; }
   * { print-color-adjust: exact; } }

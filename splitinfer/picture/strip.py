@@ -203,7 +203,7 @@ def _cell(
     model: Model, segment: Segment, span: tuple[float, float], top: float, strength: float, profile: Profile | None
 ) -> Markup:
     held = segment.index in model.holds
-    style = f"fill:var(--device);fill-opacity:{strength:.2f}" if held else "fill:url(#hatch)"
+    style = f"fill:var(--device);fill-opacity:{strength:.2f};stroke-width:0.4" if held else "fill:url(#hatch)"
     title = tag("title", _about(model, segment, profile))
     return tag(
         "rect",

@@ -219,16 +219,14 @@ class Handlers:
 
     async def _run(self, hosted: Hosted, payload: Payload) -> Answer:
         stopper = Stop()
-        future = asyncio.get_running_loop().run_in_executor(self._house.pool, hosted.answer, payload, stopper)
+        job = self._house.pool.submit(hosted.answer, payload, stopper)
         try:
-            await asyncio.wait([future])
+            return await asyncio.wrap_future(job)
         except asyncio.CancelledError:
             stopper.ask()
             # The thread is not free before it has stopped, 1-2 ms later. Nobody is there to hear how it ended.
-            await asyncio.wait([future])
-            future.exception()
+            await asyncio.gather(asyncio.wrap_future(job), return_exceptions=True)
             raise
-        return future.result()
 
     def _reply(self, answer: Answer, hosted: Hosted, queue_ms: float, started: float) -> bytes:
         admission = self._house.admission

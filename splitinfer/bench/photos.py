@@ -3,9 +3,9 @@
 There are seven scenes, so this is a stream of many views of few things and no sample of the world: what is measured on it says
 how often a codec changes an answer here, not how good a network is, and its crops are not independent of one another. The two
 parts share no scene, hence no pixel: what is calibrated on the one meets things in the other that it has not seen. Scenes are
-dealt out alternately by name, and crops are placed by a fixed sequence; no crop is chosen by what a network answers. (Which half
-is streamed was: of the other one, whose answers are less sure, JPEG at quality 75 kept 42 %, which is unfair to that rival.) The
-same call gives the same pixels with the same Pillow.
+dealt out alternately by name, and crops are placed by a fixed sequence; no crop is chosen by what a network answers. (Which
+half is streamed was: of the other one, whose answers are less sure, JPEG at quality 75 kept 42 %, which is unfair to that
+rival.) The same call gives the same pixels with the same Pillow.
 
 Needs the extra `demo`. Knows no network.
 """

@@ -1,4 +1,4 @@
-"""The command line. One file per command; a command's imports are its own, so that a device needs no ray and no onnx to run `infer`."""
+"""The command line. One file per command; its imports are its own, so that a device needs no ray and no onnx to run `infer`."""
 
 from __future__ import annotations
 

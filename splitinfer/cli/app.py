@@ -11,7 +11,7 @@ from importlib import import_module
 import click
 
 import splitinfer
-from splitinfer.errors import SplitInferError
+from splitinfer.errors import MissingExtra, SplitInferError
 
 COMMANDS = {
     "build": "Cut an ONNX model into a bundle.",
@@ -24,6 +24,9 @@ COMMANDS = {
     "link": "A TCP proxy that behaves like a slow link.",
     "bench": "Measure splitinfer against its goals and rivals.",
 }
+
+EXTRAS = {"onnx": "build", "PIL": "media", "ray": "cloud", "grpc_health": "cloud", "skimage": "demo", "sklearn": "demo"}
+"""Module that is missing -> the extra that brings it."""
 
 
 class _Group(click.Group):
@@ -61,9 +64,20 @@ def run(arguments: Sequence[str]) -> int:
         return error.exit_code
     except click.Abort:
         return 130
-    except SplitInferError as error:
-        if "--json" in arguments:
-            print(json.dumps({"error": {"type": type(error).__name__, "message": str(error)}}))
-        click.echo(f"splitinfer: {error}", err=True)
-        return 1
+    except (SplitInferError, OSError) as error:
+        return _failed(error, "--json" in arguments)
+    except ModuleNotFoundError as error:
+        extra = EXTRAS.get((error.name or "").partition(".")[0])
+        if extra is None:
+            raise
+        return _failed(MissingExtra(extra, "this command"), "--json" in arguments)
     return result if isinstance(result, int) else 0
+
+
+def _failed(error: Exception, as_json: bool) -> int:
+    """One line on stderr, an object on stdout where it was asked for, and the exit code."""
+    message = f"{error.strerror}: {error.filename}" if isinstance(error, OSError) and error.strerror else str(error)
+    if as_json:
+        click.echo(json.dumps({"error": {"type": type(error).__name__, "message": message}}))
+    click.echo(f"splitinfer: {message}", err=True)
+    return 1

@@ -86,7 +86,7 @@ def _function(path: str) -> Callable[..., float]:
 
 def _bars() -> Progress:
     columns = (TextColumn("{task.description:<24}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    return Progress(*columns, console=progress_console, transient=True)
+    return Progress(*columns, console=progress_console, transient=True, disable=not progress_console.is_terminal)
 
 
 def _advance(bars: Progress) -> Callable[[str, int, int], None]:

@@ -1,4 +1,4 @@
-"""`splitinfer demo`: the whole thing, live: a trained network, a cloud, a link that changes, and every rival on the same timeline."""
+"""`splitinfer demo`: a trained network, a cloud, a link that changes, live, and every rival on the same timeline."""
 
 from __future__ import annotations
 

@@ -10,9 +10,9 @@ import click
 import numpy as np
 
 from splitinfer.bundle import Bundle
-from splitinfer.codec import codec_of_file
 from splitinfer.cli.feeds import encoded_image, read_feeds
 from splitinfer.cli.output import json_option, print_json, print_table
+from splitinfer.codec import codec_of_file
 from splitinfer.device import Client, Inputs, Result, Settings
 from splitinfer.errors import CodecError, InvalidInput
 from splitinfer.model import Array
@@ -55,7 +55,7 @@ def command(bundle: Path, source: Path, as_json: bool, **given: Any) -> int:
     budget = Budget(latency_ms=given["latency_ms"], accuracy_loss_max=given["accuracy_loss_max"])
     tls = Tls(given["ca"], given["cert"], given["key"]) if given["ca"] else None
     cloud = given["cloud"].split(",") if given["cloud"] else None
-    with Client(opened, cloud, tls=tls, token=token, budget=budget, settings=settings) as client:
+    with _client(opened, cloud, tls=tls, token=token, budget=budget, settings=settings) as client:
         for _ in range(given["repeat"]):
             result = client.infer(feeds)
     if as_json:
@@ -63,6 +63,13 @@ def command(bundle: Path, source: Path, as_json: bool, **given: Any) -> int:
     else:
         _print(result)
     return 0
+
+
+def _client(bundle: Bundle, cloud: list[str] | None, **given: Any) -> Client:
+    try:
+        return Client(bundle, cloud, **given)
+    except ValueError as error:  # an address or a policy that cannot be read
+        raise click.UsageError(str(error)) from error
 
 
 def as_object(result: Result) -> dict[str, Any]:
@@ -90,7 +97,9 @@ def _feeds(source: Path, bundle: Bundle) -> Inputs:
 
 def _top(array: Array) -> list[list[float | int]]:
     flat = np.asarray(array[0] if array.ndim > 1 else array).reshape(-1)
-    order = np.argsort(-flat.astype(np.float64), kind="stable")[:TOP] if flat.dtype.kind in "fiub" else []
+    if flat.dtype.kind not in "fiub":
+        return []
+    order = np.argsort(-flat.astype(np.float64), kind="stable")[:TOP]
     return [[int(index), float(flat[index])] for index in order]
 
 

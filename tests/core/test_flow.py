@@ -101,7 +101,8 @@ def test_a_remote_plan_runs_up_to_its_cut_and_takes_the_reply():
 
 
 def test_the_stages_of_a_reply_add_up_to_the_time_it_took():
-    answer = Hand(Sent(40.0, reply=reply(), outputs=OUT)).drive(infer(model(), FakeHeld(0), lambda _at: Plan(0, "raw"), PATIENT))
+    hand = Hand(Sent(40.0, reply=reply(), outputs=OUT))
+    answer = hand.drive(infer(model(), FakeHeld(0), lambda _at: Plan(0, "raw"), PATIENT))
     cost = answer.cost
     assert cost.uplink_ms + cost.queue_ms + cost.tail_ms + cost.decode_ms + cost.downlink_ms == pytest.approx(40.0)
     assert cost.downlink_ms == 10.0

@@ -31,7 +31,7 @@ from splitinfer.cloud import tails
 tails.join(None, sys.argv[1])
 print(ray.get_runtime_context().gcs_address, flush=True)
 sys.stdin.read()
-tails.leave(own=True)
+tails.leave()
 """
 
 

@@ -66,8 +66,8 @@ class Scenario:
         return PowerRead(self.battery_from + share * (self.battery_to - self.battery_from), charging=False)
 
 
-# Rates and delays are near those of public traces of uplinks: WiFi 24 Mbit/s (mean of Solis-WiFi-Trace), LTE 4 Mbit/s (mahimahi's
-# four drives: means of 0.8, 1.9, 6.0 and 13.3).
+# Rates and delays are near those of public traces of uplinks: WiFi 24 Mbit/s (mean of Solis-WiFi-Trace), LTE 4 Mbit/s
+# (mahimahi's four drives: means of 0.8, 1.9, 6.0 and 13.3).
 WIFI = Phase("wifi", 5.0, 24.0, 8.0)
 LTE = Phase("lte", 5.0, 4.0, 50.0)
 TUNNEL = Phase("tunnel", 3.0, 0.0, 50.0)

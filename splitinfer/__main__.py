@@ -1,0 +1,6 @@
+"""`python -m splitinfer`."""
+
+from splitinfer.cli import main
+
+if __name__ == "__main__":
+    main()

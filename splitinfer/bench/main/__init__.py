@@ -6,7 +6,7 @@ footprint   what a device imports and installs
 reactions   triggers, events without requests, observers that sleep
 uploads     the link after an upload that was cancelled
 security    who gets in
-commute     the demo's table, its plan changes, and the battery
+commute     the demo's table, its plan changes, and the battery; rides makes the rows of it
 
 bundles, cloud and certificates are what the parts measure with.
 """
@@ -14,11 +14,10 @@ bundles, cloud and certificates are what the parts measure with.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from importlib import import_module
 from pathlib import Path
 
 from splitinfer.bench.rows import Row
-
 
 Tell = Callable[[str], None]
 """Hears what is going on, for people."""
@@ -31,14 +30,22 @@ def parts(models: Path | None = None, tell: Tell = lambda _text: None) -> dict[s
         models: a folder of more .onnx files for `same-answer`.
         tell: progress.
     """
-    from splitinfer.bench.main import answers, commute, footprint, overheads, reactions, security, serving, uploads
-
     return {
-        "same-answer": partial(answers.measure, models, tell),
-        "overheads": lambda: overheads.measure() + serving.measure(),
-        "footprint": footprint.measure,
-        "reactions": reactions.measure,
-        "uploads": uploads.measure,
-        "security": security.measure,
-        "demo": partial(commute.measure, tell),
+        "same-answer": _part("answers", models, tell),
+        "overheads": _part("overheads"),
+        "footprint": _part("footprint"),
+        "reactions": _part("reactions"),
+        "uploads": _part("uploads"),
+        "security": _part("security"),
+        "demo": _part("commute", tell),
     }
+
+
+def _part(module: str, *arguments: object) -> Callable[[], list[Row]]:
+    """Imports its module when it is called: one needs Ray, another must not be slowed by it."""
+
+    def measure() -> list[Row]:
+        rows: list[Row] = import_module(f"{__name__}.{module}").measure(*arguments)
+        return rows
+
+    return measure

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from splitinfer.backends.ort import OrtEngine
+from splitinfer.bench.main import serving
 from splitinfer.bench.main.bundles import LITE0, build_named
 from splitinfer.bench.rows import Row, at_most, spread_of
 from splitinfer.build import random_feeds
@@ -36,7 +37,7 @@ def measure() -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
         bundles = {name: build_named(name, Path(folder)) for name in NETWORKS}
         rows = [row for name, bundle in bundles.items() for row in _cutting(name, bundle)]
-        return [*rows, _deciding(), _driving(bundles[LITE0])]
+        return [*rows, _deciding(), _driving(bundles[LITE0]), *serving.measure()]
 
 
 def _cutting(name: str, bundle: Bundle) -> list[Row]:

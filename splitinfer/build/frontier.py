@@ -30,6 +30,8 @@ CROSSING_MS_PER_BYTE = 0.25e-6
 """What handing over costs both sides: leaving the runtime's layout and copying; measured 0.2 to 0.3 ms a megabyte."""
 CROSSING_SHARE_MAX = 0.05
 """A boundary whose crossing costs more than this share of the whole model is not kept: head and tail would cost too much."""
+GAIN_MIN = 0.01
+"""A cut that gains less than this share of the latency is not kept: to a device that goes segment by segment it costs as much."""
 RATES_BPS = tuple(float(rate) for rate in np.geomspace(0.1e6, 500e6, 12))
 SLOWNESS = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0)
 CODED_SHARES = (0.5, 0.2, 0.1)
@@ -108,7 +110,7 @@ def _keep(boundaries: Sequence[Boundary], table: Prices, best: npt.NDArray[np.fl
     chosen: list[int] = []
     while inner and len(chosen) < min(keep, len(inner)):
         at = _best_addition(relative, [*ends, *chosen], inner)
-        if _loss(relative, [*ends, *chosen, at]) >= _loss(relative, [*ends, *chosen]):
+        if _loss(relative, [*ends, *chosen]) - _loss(relative, [*ends, *chosen, at]) < GAIN_MIN:
             break
         chosen.append(at)
     place = 0

@@ -22,7 +22,7 @@ from splitinfer.plan import Plan, Profile
 _RUNS = 9
 _CODEC_RUNS = 5
 _RUNS_MIN = 3
-_ENOUGH_MS = 150.0
+_ENOUGH_MS = 60.0
 
 
 def profile(engine: Engine, packer: Packer, offered: Offered, feed: Tensors, progress: Callable[[int, int], None]) -> Profile:

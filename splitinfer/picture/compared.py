@@ -12,7 +12,7 @@ from splitinfer.picture.panel import Panel, drawing
 from splitinfer.picture.report import SURE, Leg, Report, Run
 from splitinfer.picture.scale import Scale, linear_scale, log_scale
 
-WIDTH, LEFT, RIGHT = 1110.0, 150.0, 1040.0
+WIDTH, LEFT, RIGHT = 1110.0, 150.0, 1030.0
 ROW = 30.0
 COLOURS = 5
 """Colours way0 to way4 of the page."""
@@ -33,7 +33,11 @@ def means_plot(leg: Leg, budget_ms: float) -> Markup:
     panel = Panel(x, Scale(0, 1, bottom, 30))
     at = panel.x(budget_ms)
     parts = [tag("line", class_="rule", x1=at, x2=at, y1=24, y2=bottom, stroke="var(--accent)")]
-    parts += [label(at, 18, f"budget {millis(budget_ms)}", "tiny"), panel.x_axis(millis)]
+    parts += [
+        label(at, 18, f"budget {millis(budget_ms)}", "tiny"),
+        label(WIDTH - 4, 18, "mean", "tiny", "end"),
+        panel.x_axis(millis),
+    ]
     for i, run in enumerate(leg.runs):
         parts.append(_mean(panel, run, 30 + ROW * (i + 0.5), colour(leg, run), "strong" if run.name == leg.ours else ""))
     signs = [(tag("rect", x=1, y=3, width=14, height=10, fill="var(--soft)"), f"mean, with ± {SURE:g} standard errors")]
@@ -54,7 +58,7 @@ def _mean(panel: Panel, run: Run, y: float, paint: str, weight: str) -> Markup:
         tag("g", whisker, stroke="var(--ink)", stroke_width=1.4),
         mark(panel.x(figures.p99_ms), y, Look("diamond", paint, hollow=True)),
         label(panel.x.start - 10, y + 4, run.name, weight, "end"),
-        label(high + 8, y + 4, millis(figures.mean_ms), f"{weight} halo", "start"),
+        label(WIDTH - 4, y + 4, millis(figures.mean_ms), weight, "end"),
     )
 
 

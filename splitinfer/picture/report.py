@@ -95,7 +95,7 @@ class Run:
 
     Attributes:
         name: of the way.
-        policy: what chose its plans.
+        policy: what chose its plans; runs with the same one did the same.
         figures: over the whole timeline.
         stretch_ms: mean latency in each stretch; None where nothing was asked.
         moments: in order of time.
@@ -112,7 +112,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Rival:
-    """Another way against ours: by how much our mean latency is lower, and the standard error of that."""
+    """Another way against a run: by how much the run's mean latency is lower, and the standard error of that."""
 
     name: str
     ahead_ms: float
@@ -120,12 +120,12 @@ class Rival:
 
     @property
     def beaten(self) -> bool:
-        """Ours is lower, and that is no accident."""
+        """The run is lower, by more than the error."""
         return self.ahead_ms > SURE * self.se_ms
 
     @property
     def ahead(self) -> bool:
-        """The rival is lower, and that is no accident."""
+        """The rival is lower, by more than the error."""
         return -self.ahead_ms > SURE * self.se_ms
 
 
@@ -149,10 +149,23 @@ class Leg:
         return next(run for run in self.runs if run.name == self.ours)
 
     def rivals(self) -> tuple[Rival, ...]:
-        """Each other way against ours; the standard error of a difference is that of two independent means."""
-        mine = self.our_run.figures
-        others = [(run.name, run.figures) for run in self.runs if run.name != self.ours]
-        return tuple(Rival(name, f.mean_ms - mine.mean_ms, hypot(f.se_ms, mine.se_ms)) for name, f in others)
+        """Ours against each other way."""
+        return tuple(_against(self.our_run, run) for run in self.runs if run.name != self.ours)
+
+    def drift(self) -> tuple[Rival, ...]:
+        """Runs that did the same as an earlier one, against it: what the machine does to a mean from one run to the next."""
+        return tuple(
+            _against(again, first)
+            for i, first in enumerate(self.runs)
+            for again in self.runs[i + 1 :]
+            if again.policy == first.policy
+        )
+
+
+def _against(run: Run, other: Run) -> Rival:
+    """The standard error of a difference is that of two independent means."""
+    mine, theirs = run.figures, other.figures
+    return Rival(other.name, theirs.mean_ms - mine.mean_ms, hypot(theirs.se_ms, mine.se_ms))
 
 
 @dataclass(frozen=True)

@@ -66,6 +66,11 @@ def _leg(report: Report, leg: Leg) -> Iterator[Markup]:
     yield tag("h2", f"Device {leg.slowdown:g} times slower than this machine")
     yield tag("p", _nearness(leg))
     yield _ways(leg)
+    for twin in leg.drift():
+        yield note(
+            f"{twin.name} was run again under another name: the same plans gave a mean {millis(abs(twin.ahead_ms))} apart "
+            f"(± {millis(twin.se_ms)}). So much is the machine, and no standard error knows of it."
+        )
     yield note("± is the standard error of the mean. Energy is modelled from times and bytes, not measured.")
     yield means_plot(leg, report.budget_ms)
     yield tag("h3", "What happened when")

@@ -25,6 +25,16 @@ def test_errors_of_a_difference_add_in_squares():
     assert leg.rivals() == (Rival("other", 10, 5),)
 
 
+def test_the_same_plans_run_twice_show_how_far_the_machine_drifts():
+    whole = report()
+    again = replace(run("again", 98, 4), policy="static:slow")
+    leg = replace(whole.legs[0], runs=(run("slow", 90, 3), again, run("ours", 20, 1)))
+    assert leg.drift() == (Rival("slow", -8, 5),)
+    seen = words(parsed(report_page(replace(whole, legs=(leg,)))))
+    assert "slow was run again under another name: the same plans gave a mean 8 ms apart (± 5 ms)." in seen
+    assert "again under another name" not in words(parsed(report_page(whole)))
+
+
 def test_the_verdict_is_said_for_each_way():
     seen = words(parsed(report_page(report())))
     assert "is ours below every other way by more than 2 standard errors? no, only of 1 of 3." in seen

@@ -74,7 +74,7 @@ def _stretches(scenario: Scenario) -> tuple[Stretch, ...]:
 def _run(ride: Ride) -> Run:
     return Run(
         name=ride.way.name,
-        policy=ride.way.policy,
+        policy=ride.way.policy if ride.way.image else f"{ride.way.policy}, float input",
         figures=Figures(**asdict(row(ride))),
         stretch_ms=tuple(by_phase(ride)),
         moments=tuple(_moment(shot, ride.scenario) for shot in ride.shots),

@@ -31,7 +31,7 @@ CROSSING_MS_PER_BYTE = 0.25e-6
 CROSSING_SHARE_MAX = 0.05
 """A boundary whose crossing costs more than this share of the whole model is not kept: head and tail would cost too much."""
 GAIN_MIN = 0.01
-"""A cut that gains less than this share of the latency is not kept: to a device that goes segment by segment it costs as much."""
+"""A cut that gains less than this share of the latency is not kept: going segment by segment, a device pays as much for it."""
 RATES_BPS = tuple(float(rate) for rate in np.geomspace(0.1e6, 500e6, 12))
 SLOWNESS = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0)
 CODED_SHARES = (0.5, 0.2, 0.1)

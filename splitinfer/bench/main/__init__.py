@@ -3,7 +3,7 @@
 answers     every cut of real networks against the original file in plain ONNX Runtime
 overheads   what cutting, deciding and driving cost; serving: what the server adds to the runtime
 footprint   what a device imports and installs
-reactions   triggers, events without requests, observers that sleep
+reactions   triggers (in triggers), events without requests, observers that sleep
 uploads     the link after an upload that was cancelled
 security    who gets in
 commute     the demo's table, its plan changes, and the battery; rides makes the rows of it

@@ -1,4 +1,4 @@
-"""A cloud to measure against: a real server on loopback, without Ray, on an event loop in a thread of its own."""
+"""A cloud to measure against: a real server on loopback, without Ray, on an event loop in a thread; and a client of it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from threading import Event as Flag
 from typing import Any
 
 from splitinfer.backends.ort import OrtEngine
@@ -13,9 +14,16 @@ from splitinfer.bundle import Bundle
 from splitinfer.cloud.hosted import Hosted
 from splitinfer.cloud.server import TailServer
 from splitinfer.cloud.settings import ServeSettings
+from splitinfer.device import Client, Settings
 from splitinfer.engine import Engine
-from splitinfer.events import Event, Observer, Served
+from splitinfer.events import Event, LinkChanged, Observer, Served
 from splitinfer.payload import Packer
+from splitinfer.plan import ASSUMED_UPLINK
+from splitinfer.sim.proxy import Link, Proxy
+
+ASSUMED = Link(rate_bps=ASSUMED_UPLINK.rate_bps, down_bps=ASSUMED_UPLINK.rate_bps, rtt_ms=ASSUMED_UPLINK.rtt_ms)
+"""What a client assumes of a link that it has not measured, made true."""
+CONNECT_S = 5.0
 
 
 def hosted(bundle: Bundle, engine: Engine | None = None) -> Hosted:
@@ -48,6 +56,31 @@ def serving(bundle: Bundle, observers: Sequence[Observer] = (), **settings: Any)
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()
+
+
+@contextmanager
+def connected(bundle: Bundle, settings: Settings, observers: Sequence[Observer] = ()) -> Iterator[tuple[Client, Proxy]]:
+    """A client behind a proxy, its link up, before its first request.
+
+    Args:
+        bundle: on both sides.
+        settings: of the client.
+        observers: of the server.
+    """
+    up = Flag()
+
+    def hear(event: Event) -> None:
+        if isinstance(event, LinkChanged) and event.up:
+            up.set()
+
+    with (
+        serving(bundle, observers) as server,
+        Proxy(server.address, link=ASSUMED) as proxy,
+        Client(bundle, proxy.address, settings=settings) as client,
+    ):
+        client.subscribe(hear)
+        up.wait(0.0 if client.conditions.link_up else CONNECT_S)
+        yield client, proxy
 
 
 class Counting:

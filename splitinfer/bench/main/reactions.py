@@ -1,11 +1,10 @@
-"""What a client does without being asked, and what it does not do: triggers, events without requests, observers that sleep."""
+"""What a client does without a request: events that change the plan; and what it does not wait for: observers that sleep."""
 
 from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Event as Flag
@@ -13,22 +12,19 @@ from threading import Event as Flag
 import numpy as np
 
 from splitinfer.backends.ort import OrtEngine
+from splitinfer.bench.main import triggers
 from splitinfer.bench.main.bundles import toy
-from splitinfer.bench.main.cloud import Counting, serving
+from splitinfer.bench.main.cloud import Counting, connected
 from splitinfer.bench.rows import Row, at_least, at_most, spread_of
 from splitinfer.build import random_feeds
 from splitinfer.bundle import Bundle
 from splitinfer.device import Client, Settings
-from splitinfer.events import Event, LinkChanged, Observer, PlanChanged, PowerRead
+from splitinfer.events import Event, LinkChanged, PlanChanged, PowerRead
 from splitinfer.model import Array
 from splitinfer.plan import Power
-from splitinfer.sim.proxy import Link, Proxy
 
-PHOTOS, PERIOD_S, EVERY, WINDOWS = 30, 0.02, 5, 5
-LINK = Link(rate_bps=10e6, down_bps=10e6, rtt_ms=50)
-"""What a client assumes of a link that it has not measured, made true."""
 FAR_MS, NEAR_MS = 400.0, 15.0
-"""Work of the device alone: much more than the cloud needs over this link, and much less ..."""
+"""Work of the device alone: much more than the cloud needs over the link of `connected`, and much less ..."""
 HUNGRY = Power(compute_w=27.0)
 """... on a device that computes at such a price that a low battery turns the second into the first."""
 TURNS = 10
@@ -41,93 +37,11 @@ def measure() -> list[Row]:
     """All of them, on a toy model and real sockets."""
     with tempfile.TemporaryDirectory() as name:
         bundle = toy(Path(name), (500, 250), work=6)
-        return [*_triggers(bundle), *_changes(bundle), *_sleeper(bundle)]
+        return [*triggers.measure(bundle), *_changes(bundle), *_sleeper(bundle)]
 
 
 def _mains() -> PowerRead:
     return PowerRead(None)
-
-
-@contextmanager
-def _connected(bundle: Bundle, settings: Settings, observers: tuple[Observer, ...] = ()) -> Iterator[tuple[Client, Proxy]]:
-    """A client whose link is up, behind a proxy, before its first request."""
-    up = Flag()
-
-    def hear(event: Event) -> None:
-        if isinstance(event, LinkChanged) and event.up:
-            up.set()
-
-    with (
-        serving(bundle, observers) as server,
-        Proxy(server.address, link=LINK) as proxy,
-        Client(bundle, proxy.address, settings=settings) as client,
-    ):
-        client.subscribe(hear)
-        up.wait(0.0 if client.conditions.link_up else PATIENCE_S)
-        yield client, proxy
-
-
-def _triggers(bundle: Bundle) -> list[Row]:
-    """Photos at a steady pace, each of which would go to the cloud.
-
-    The connection itself says things now and then (HTTP/2 keeps it alive), so what the proxy carried while nothing fired is
-    compared with as long a time of doing nothing, several times in turn, median against median.
-    """
-    counted = Counting()
-    feeds = random_feeds(bundle.model)
-    with _connected(bundle, Settings(policy="static:0/raw", read_power=_mains), (counted,)) as (client, proxy):
-        client.infer(feeds)
-        before = counted.served
-        windows = [
-            (
-                _carried(proxy, lambda: time.sleep(PHOTOS * PERIOD_S)),
-                _carried(proxy, lambda: _stream(client, feeds, lambda _index: False)),
-            )
-            for _ in range(WINDOWS)
-        ]
-        never = counted.served - before
-        _stream(client, feeds, lambda index: index % EVERY == 0)
-        some = counted.served - before - never
-    idle_bytes, never_bytes = np.median(windows, axis=0)
-    fired = len(range(0, PHOTOS, EVERY))
-    return [
-        Row(
-            "bytes up while a trigger never fires, above an idle connection",
-            float(never_bytes - idle_bytes),
-            "bytes",
-            at_most(0),
-            rival=f"an idle connection, {idle_bytes:g} bytes",
-            n=PHOTOS * WINDOWS,
-        ),
-        Row("requests while a trigger never fires", float(never), "requests", at_most(0), n=PHOTOS * WINDOWS),
-        Row(
-            f"requests more or less than the {fired} of {PHOTOS} that a trigger fired on",
-            float(abs(some - fired)),
-            "requests",
-            at_most(0),
-            n=PHOTOS,
-        ),
-    ]
-
-
-def _carried(proxy: Proxy, work: Callable[[], None]) -> int:
-    before = proxy.total.up_bytes
-    work()
-    return proxy.total.up_bytes - before
-
-
-def _stream(client: Client, feeds: Feeds, fires: Callable[[int], bool]) -> None:
-    """Takes photos at the pace; `fires` decides by their number."""
-    numbers: list[int] = []
-
-    def photos() -> Iterator[Feeds]:
-        for index in range(PHOTOS):
-            time.sleep(PERIOD_S)
-            numbers.append(index)
-            yield feeds
-
-    for _ in client.stream(photos(), trigger=lambda _inputs: fires(numbers[-1])):
-        pass
 
 
 def _changes(bundle: Bundle) -> list[Row]:
@@ -150,7 +64,7 @@ def _turned(bundle: Bundle, name: str, local_ms: float, events: tuple[Event, Eve
     slowdown = max(local_ms / _whole_ms(bundle), 1.0)
     settings = Settings(slowdown=slowdown, power=HUNGRY, read_power=lambda: PowerRead(0.80, charging=False))
     served = Counting()
-    with _connected(bundle, settings, (served,)) as (client, _):
+    with connected(bundle, settings, (served,)) as (client, _):
         client.subscribe(hear)
         times = [_until_changed(client, event, changes, cause) for _ in range(TURNS) for event in events]
     return Row(

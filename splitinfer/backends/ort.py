@@ -4,9 +4,10 @@ One session for each range of segments that is used, built at first use and kept
 a chain of one session a segment loses what its optimiser does across the seams, so the graphs of a range are joined first. The
 price is memory: each session packs its weights anew. `prepare` only the ranges that will be used.
 
-Measured choices (MobileNetV2 and ResNet-50 on 1.32): all optimisations, since without the blocked layout convolutions take 1.2
-to 1.9 times as long; no spinning threads, which cost 1.6 to 3.6 times the CPU; no arena, which kept 135 MB over 20 sessions and
-saved no time.
+Measured choices (MobileNetV2 and ResNet-50 on 1.32): all optimisations, since without the blocked layout convolutions take
+1.2 to 1.9 times as long; no spinning threads, which cost 1.6 to 3.6 times the CPU; one arena for all sessions of the
+process, since one each kept 135 MB over 20 sessions, and none made every tenth run of a first segment take 2.5 times as
+long (its pages came fresh from the kernel).
 
 Graphs are joined with a schema of our own, since a device has no `onnx`, and loaded from bytes, so no path of a model is
 trusted: weights are found by name in the folder of blobs alone.
@@ -17,6 +18,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -49,6 +51,7 @@ _CARRIED = frozenset(
     for kind in "bool float16 float double int8 int16 int32 int64 uint8 uint16 uint32 uint64".split()  # noqa: SIM905
 )
 _EXTERNAL = 1  # TensorProto.DataLocation.EXTERNAL
+_AS_REQUESTED = 1  # the arena grows by what is asked for, not by powers of two
 _SILENT = 4  # only fatal: a failure is raised, and a run that was stopped is none
 
 
@@ -240,11 +243,23 @@ def _options(bundle: Bundle, threads: int) -> ort.SessionOptions:
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    options.enable_cpu_mem_arena = False
+    options.enable_cpu_mem_arena = _share_arena()
     options.log_severity_level = 3  # errors
+    options.add_session_config_entry("session.use_env_allocators", "1")
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(bundle.blobs.absolute()))
     return options
+
+
+@cache
+def _share_arena() -> bool:
+    """Registers the process's arena, once; False where somebody else's allocator is registered already."""
+    place = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
+    try:
+        ort.create_and_register_allocator(place, ort.OrtArenaCfg({"arena_extend_strategy": _AS_REQUESTED}))
+    except _ORT_ERRORS:
+        return False
+    return True
 
 
 def _ends(model: Model, start: int, stop: int) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -6,13 +6,14 @@ import tempfile
 from collections import deque
 from contextlib import ExitStack
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import click
 from rich.console import Group
 from rich.live import Live
 from rich.panel import Panel
-from rich.progress import BarColumn, Progress, TextColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -20,13 +21,14 @@ from splitinfer.bench.demo.outcome import as_object, row
 from splitinfer.bench.demo.run import Ride
 from splitinfer.bench.demo.scenario import COMMUTE
 from splitinfer.bench.demo.show import Rides, Watching, show
-from splitinfer.bench.demo.ways import Way
 from splitinfer.cli.output import json_option, kilobytes, print_json, print_table, progress_console
-from splitinfer.events import Event, Inferred, LinkChanged, PlanChanged, PowerRead, ProbeDue
+from splitinfer.events import Event, Inferred, LinkChanged, PlanChanged, ProbeDue
 
 DEFAULT_SLOWDOWN = 8.0
 BARS = "▁▂▃▄▅▆▇█"
-SHOTS_SHOWN = 60
+SHOTS_SHOWN = 50
+EVENTS_SHOWN = 8
+OURS = "splitinfer"
 
 
 @click.command("demo")
@@ -82,14 +84,14 @@ def _print(rides: Rides, slowdown: float) -> None:
 
 
 class Screen:
-    """What is going on, live on stderr."""
+    """What is going on, live on stderr: all ways side by side, and the events of splitinfer as they happen."""
 
     def __init__(self) -> None:
         self._stage = ""
-        self._ride: Ride | None = None
-        self._log: deque[str] = deque(maxlen=8)
+        self._rides: dict[str, Ride] = {}
+        self._log: deque[str] = deque(maxlen=EVENTS_SHOWN)
         self._bars = Progress(TextColumn("{task.description:<24}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
-        self._tasks: dict[str, Any] = {}
+        self._tasks: dict[str, TaskID] = {}
         self._live = Live(console=progress_console, refresh_per_second=8, transient=True, get_renderable=self._render)
 
     def __enter__(self) -> Screen:
@@ -101,7 +103,7 @@ class Screen:
 
     def watching(self) -> Watching:
         """For `show`."""
-        return Watching(building=self._building, stage=self._staged, way=self._began, event=self._heard)
+        return Watching(building=self._building, stage=self._staged, event=self._heard)
 
     def _building(self, stage: str, done: int, total: int) -> None:
         if stage not in self._tasks:
@@ -109,24 +111,24 @@ class Screen:
         self._bars.update(self._tasks[stage], completed=done, total=total)
 
     def _staged(self, text: str) -> None:
-        self._stage, self._ride = text, None
+        self._stage = text
+        self._rides.clear()
+        self._log.clear()
         if not progress_console.is_terminal:
             progress_console.print(text)
 
-    def _began(self, way: Way) -> None:
-        self._staged(f"{way.name} ({way.policy})")
-        self._log.clear()
-
     def _heard(self, ride: Ride, event: Event) -> None:
-        self._ride = ride
-        if (line := _line(event)) is not None:
+        self._rides[ride.way.name] = ride
+        if ride.way.name == OURS and (line := _line(event)) is not None:
             self._log.append(f"{ride.at_s:6.2f} s  {line}")
 
-    def _render(self) -> Group | Text:
-        ride = self._ride
-        if ride is None:
-            return Group(Text(self._stage, style="bold"), self._bars)
-        return Group(_now(ride), _latencies(ride), Panel("\n".join(self._log), title="events", title_align="left"))
+    def _render(self) -> Group:
+        title = Text(self._stage, style="bold")
+        rides = list(self._rides.values())
+        if not rides:
+            return Group(title, self._bars)
+        events = Panel("\n".join(self._log), title=f"events of {OURS}", title_align="left")
+        return Group(title, _world(rides[0]), _side_by_side(rides), events)
 
 
 def _line(event: Event) -> str | None:
@@ -139,38 +141,39 @@ def _line(event: Event) -> str | None:
             return f"probe {nbytes} B"
         case Inferred(plan, cost, outcome, _, late) if late or outcome not in ("local", "remote"):
             return f"{outcome} {plan} {cost.latency_ms:.0f} ms{' LATE' if late else ''}"
-        case PowerRead():
-            return None
     return None
 
 
-def _now(ride: Ride) -> Table:
-    at_s = ride.at_s
-    phase = ride.scenario.phases[ride.scenario.phase_at(at_s)]
-    battery = ride.scenario.battery_at(at_s).battery or 0.0
-    client = ride.client
-    uplink = client.conditions.uplink if client else None
-    believed = f"{uplink.rate_bps / 1e6:.1f} Mbit/s, {uplink.rtt_ms:.0f} ms" if uplink else "unknown"
-    sent = sum(shot.result.cost.uplink_bytes for shot in ride.shots)
-    table = Table.grid(padding=(0, 3))
-    table.add_row(
-        Text(ride.way.name, style="bold"),
-        f"{at_s:4.1f}/{ride.scenario.duration_s:.0f} s",
-        f"{phase.name}: {phase.uplink_mbps:g} Mbit/s, {phase.rtt_ms:g} ms",
-        f"believed: {believed}",
-        f"plan {client.plan if client else '-'}",
-        f"battery {battery:.0%}",
-        f"sent {kilobytes(sent)}",
-    )
+def _world(ride: Ride) -> Text:
+    at_s, scenario = ride.at_s, ride.scenario
+    phase = scenario.phases[scenario.phase_at(at_s)]
+    battery = scenario.battery_at(at_s).battery or 0.0
+    link = "nothing gets through" if phase.dead else f"{phase.uplink_mbps:g} Mbit/s, {phase.rtt_ms:g} ms"
+    return Text(f"{at_s:4.1f} of {scenario.duration_s:g} s   {phase.name}: {link}   battery {battery:.0%}")
+
+
+def _side_by_side(rides: list[Ride]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("way", "plan", "believed", "mean ms", "late", "sent", f"latency, up to {COMMUTE.latency_ms:g} ms"):
+        table.add_column(column, no_wrap=True)
+    for ride in rides:
+        client, times = ride.client, [shot.latency_ms for shot in ride.shots]
+        believed = ride.shots[-1].believed_mbps if ride.shots else None
+        table.add_row(
+            ride.way.name,
+            str(client.plan) if client else "-",
+            "-" if believed is None else f"{believed:.1f} Mbit/s",
+            f"{fmean(times):.0f}" if times else "-",
+            str(sum(ms > ride.scenario.latency_ms for ms in times)),
+            kilobytes(sum(shot.result.cost.uplink_bytes for shot in ride.shots)),
+            _sparkline(times[-SHOTS_SHOWN:], ride.scenario.latency_ms),
+        )
     return table
 
 
-def _latencies(ride: Ride) -> Text:
-    budget_ms = ride.scenario.latency_ms
-    text = Text("latency  ")
-    for shot in ride.shots[-SHOTS_SHOWN:]:
-        level = min(int(shot.latency_ms / budget_ms * (len(BARS) - 1)), len(BARS) - 1)
-        text.append(BARS[level], style="red" if shot.latency_ms > budget_ms else "green")
-    if ride.shots:
-        text.append(f"  {ride.shots[-1].latency_ms:.0f} ms of {budget_ms:.0f}")
+def _sparkline(times: list[float], budget_ms: float) -> Text:
+    text = Text()
+    for ms in times:
+        level = min(int(ms / budget_ms * (len(BARS) - 1)), len(BARS) - 1)
+        text.append(BARS[level], style="red" if ms > budget_ms else "green")
     return text

@@ -23,6 +23,7 @@ Progress = Callable[[str, int, int], None]
 MEAN, STD = 127.0, 128.0
 CALIBRATION, STREAM = 128, 200
 
+Feeds = dict[str, npt.NDArray[np.generic]]
 Photos = npt.NDArray[np.uint8]
 """[N, 224, 224, 3], RGB."""
 
@@ -43,12 +44,12 @@ class Assets:
     photos: Photos
     answers: npt.NDArray[np.int64]
 
-    def image_feeds(self, index: int) -> dict[str, npt.NDArray[np.generic]]:
+    def image_feeds(self, index: int) -> Feeds:
         """A photo as the image bundle takes it."""
         photo = self.photos[index % len(self.photos)]
         return {self.image.model.inputs[0].name: photo[None]}
 
-    def plain_feeds(self, index: int) -> dict[str, npt.NDArray[np.generic]]:
+    def plain_feeds(self, index: int) -> Feeds:
         """A photo as the float bundle takes it."""
         return {self.plain.model.inputs[0].name: as_floats(self.photos[index % len(self.photos)][None])}
 

@@ -41,7 +41,7 @@ def _about(scenario: Scenario, ways: int) -> str:
     phases = ", ".join(phase.name for phase in scenario.phases)
     return (
         f"A device streams photos through a trained network for {scenario.duration_s:g} s, while its link goes {phases}. "
-        f"All {ways} ways were run one after the other on the same timeline, over real sockets: the same client, "
+        f"All {ways} ways were run at once on the same timeline, each over real sockets of its own: the same client, "
         "each time with another policy; all fall back to the device when the link is dead."
     )
 

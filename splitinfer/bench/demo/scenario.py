@@ -44,7 +44,7 @@ class Scenario:
     phases: tuple[Phase, ...]
     battery_from: float = 0.8
     battery_to: float = 0.1
-    period_ms: float = 150.0
+    period_ms: float = 200.0
     latency_ms: float = 250.0
 
     @property
@@ -66,10 +66,9 @@ class Scenario:
         return PowerRead(self.battery_from + share * (self.battery_to - self.battery_from), charging=False)
 
 
-# Rates and delays are near those of public traces of uplinks: WiFi 24 Mbit/s (mean of Solis-WiFi-Trace), LTE 4 Mbit/s
-# (mahimahi's four drives: means of 0.8, 1.9, 6.0 and 13.3).
-WIFI = Phase("wifi", 5.0, 24.0, 8.0)
-LTE = Phase("lte", 5.0, 4.0, 50.0)
-TUNNEL = Phase("tunnel", 3.0, 0.0, 50.0)
+# A good WiFi at home, and an LTE uplink between the means of public drives (mahimahi: 0.8, 1.9, 6.0 and 13.3 Mbit/s).
+WIFI = Phase("wifi", 8.0, 50.0, 6.0)
+LTE = Phase("lte", 8.0, 6.0, 45.0)
+TUNNEL = Phase("tunnel", 5.0, 0.0, 45.0)
 
 COMMUTE = Scenario((WIFI, LTE, TUNNEL, LTE, WIFI))

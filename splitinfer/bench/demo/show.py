@@ -9,7 +9,7 @@ from pathlib import Path
 from splitinfer.bench.demo.assets import Assets, Progress, make
 from splitinfer.bench.demo.run import Ride, Road, Watch, ride
 from splitinfer.bench.demo.scenario import COMMUTE, Scenario
-from splitinfer.bench.demo.ways import Way, ways
+from splitinfer.bench.demo.ways import ways
 from splitinfer.cloud.serve import ServeSettings, start
 from splitinfer.plan import Budget
 
@@ -21,13 +21,11 @@ class Watching:
     Attributes:
         building: of building the bundles: (stage, done, total).
         stage: a line for people.
-        way: a way begins.
         event: an event of the running way.
     """
 
     building: Progress | None = None
     stage: Callable[[str], None] = lambda _text: None
-    way: Callable[[Way], None] = lambda _way: None
     event: Watch | None = None
 
 
@@ -59,9 +57,6 @@ def show(
 
 def _ride_all(assets: Assets, cloud: str, scenario: Scenario, slowdown: float, watching: Watching) -> Rides:
     budget = Budget(latency_ms=scenario.latency_ms)
+    watching.stage(f"riding all ways, device slowed down {slowdown:g} times")
     road = Road(assets, cloud, scenario, budget, slowdown, watching.event)
-    rides: Rides = {}
-    for way in ways(assets.image, assets.plain, scenario, budget, slowdown):
-        watching.way(way)
-        rides[way.name] = ride(road, way)
-    return rides
+    return ride(road, ways(assets.image, assets.plain, scenario, budget, slowdown))

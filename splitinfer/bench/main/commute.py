@@ -45,7 +45,7 @@ def measure(tell: Tell = lambda _text: None) -> list[Row]:
     Args:
         tell: hears what is going on.
     """
-    watching = Watching(stage=tell, way=lambda way: tell(f"  {way.name} ({way.policy})"))
+    watching = Watching(stage=tell)
     with tempfile.TemporaryDirectory(prefix="splitinfer-bench-") as name:
         assets, sweep = show(Path(name), SWEEP, watching)
         tell("draining the battery on a steady link")
@@ -75,7 +75,7 @@ def _drain(assets: Assets) -> Ride:
     scenario = replace(COMMUTE, phases=(Phase("steady", DRAIN_S, mbps, rtt_ms),))
     budget = Budget(latency_ms=scenario.latency_ms)
     with start(ServeSettings(bundles=(assets.image.path,), listen="127.0.0.1:0")) as cloud:
-        return ride(Road(assets, cloud.addresses[0], scenario, budget, SLOWDOWN), Way(OURS, "robust"))
+        return ride(Road(assets, cloud.addresses[0], scenario, budget, SLOWDOWN), (Way(OURS, "robust"),))[OURS]
 
 
 def _battery_link(bundle: Bundle) -> tuple[float, float]:

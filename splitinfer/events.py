@@ -171,7 +171,7 @@ class Served:
 
 @dataclass(frozen=True, slots=True)
 class RequestRefused:
-    """The cloud said no. `reason` is a `errors.Reason`."""
+    """The cloud said no (said by the tails, and by a device that hears it). `reason` is a `errors.Reason`."""
 
     reason: str
 

@@ -268,7 +268,10 @@ def offers(model: Model, profile: Profile, scorecard: Scorecard) -> tuple[Offer,
 
 
 def objection(offer: Offer, budget: Budget) -> str | None:
-    """Why the budget excludes this plan whatever the link does; None where it does not."""
+    """Why the budget excludes this plan whatever the link does; None where it does not.
+
+    A plan that was not measured (`half`, in a bundle that was built without samples) is excluded by a strict budget only.
+    """
     score = offer.score
     loss = score.accuracy_loss_bound if budget.strict else score.accuracy_loss
     if not offer.local:
@@ -277,7 +280,7 @@ def objection(offer: Offer, budget: Budget) -> str | None:
         if budget.uplink_bytes is not None and score.bytes_p50 > budget.uplink_bytes:
             return f"{score.bytes_p50} bytes exceed {budget.uplink_bytes}"
         if loss is None:
-            return "its accuracy loss was not measured"
+            return "its accuracy loss was not measured" if budget.strict else None
         if loss > budget.accuracy_loss_max:
             return f"accuracy loss {loss:.4f} exceeds {budget.accuracy_loss_max:.4f}"
     return None

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from os import cpu_count
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -89,7 +90,17 @@ def as_object(rows: Iterable[Row]) -> dict[str, Any]:
 
 def machine() -> dict[str, Any]:
     """What it ran on."""
-    return {"cpu": platform.processor() or platform.machine(), "cores": cpu_count(), "system": platform.system()}
+    return {"cpu": _cpu(), "cores": cpu_count(), "system": platform.system()}
+
+
+def _cpu() -> str:
+    """The processor's own name where the system tells it (Linux), else its architecture."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
 
 
 def versions() -> dict[str, str]:

@@ -73,7 +73,7 @@ class Client:
         budget: Budget | None = None,
         settings: Settings | None = None,
     ) -> None:
-        """Opens a bundle, profiles its segments (each runs a few times) and starts to connect. A cloud that is down is no error.
+        """Opens a bundle, profiles its segments (each runs a few times), starts to connect. A cloud that is down is no error.
 
         Args:
             bundle: a folder that `splitinfer build` made.
@@ -221,7 +221,8 @@ class Client:
         if cloud is not None:
             self._link = Link.join(cloud, _connect, self._planning.hear, lambda: self.conditions.uplink)
             stack.callback(self._link.leave, self._planning.hear)
-        driver = Driver(engine, self._packer, self._link.remote if self._link else None, self.settings.slowdown)
+        remote = self._link.remote if self._link else None
+        driver = Driver(engine, self._packer, remote, observe=self._planning.hear, slowdown=self.settings.slowdown)
         stack.callback(driver.close)
         self._planning.start(self.settings.read_power, self.settings.power_every_ms)
         stack.callback(self._planning.close)

@@ -12,7 +12,8 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from threading import Lock
 
 from splitinfer.engine import Engine, Held, Stop
-from splitinfer.errors import RemoteError, Stopped, Unreachable
+from splitinfer.errors import Refused, RemoteError, Stopped, Unreachable
+from splitinfer.events import Observer, RequestRefused
 from splitinfer.flow import Answer, Done, Effect, Encode, Encoded, Flow, Race, Ran, Run, Send, Sent
 from splitinfer.payload import Packer, Payload
 from splitinfer.plan import Plan
@@ -30,12 +31,29 @@ def now_ms() -> float:
 class Driver:
     """Performs effects. Thread-safe."""
 
-    def __init__(self, engine: Engine, packer: Packer, remote: Remote | None, slowdown: float = 1.0) -> None:
-        """Takes the parts; `slowdown` stretches coding as `Slowed` stretches the engine."""
+    def __init__(
+        self,
+        engine: Engine,
+        packer: Packer,
+        remote: Remote | None,
+        *,
+        observe: Observer = lambda _event: None,
+        slowdown: float = 1.0,
+    ) -> None:
+        """Takes the parts.
+
+        Args:
+            engine: runs segments.
+            packer: codes tensors.
+            remote: the cloud; None = there is none.
+            observe: hears when the cloud says no.
+            slowdown: stretches coding as `Slowed` stretches the engine.
+        """
         self.engine = engine
         self._slowdown = slowdown
         self._packer = packer
         self._remote = remote
+        self._observe = observe
         self._engine_lock = Lock()
         self._senders = ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix="splitinfer-send")
 
@@ -133,4 +151,8 @@ class Driver:
     def _ask(self, send: Send, stopper: Stop) -> Reply:
         if self._remote is None:
             raise Unreachable("this client was made without a cloud: give it cloud='HOST:PORT'")
-        return self._remote.send(send.payload, send.patience_until_ms, stopper)
+        try:
+            return self._remote.send(send.payload, send.patience_until_ms, stopper)
+        except Refused as error:
+            self._observe(RequestRefused(error.reason))
+            raise

@@ -12,7 +12,17 @@ import pytest
 from splitinfer.device import Client, Settings
 from splitinfer.device.link import _links
 from splitinfer.errors import InvalidInput, NoFeasiblePlan, RemoteError, SecurityError
-from splitinfer.events import BudgetSet, Inferred, LinkChanged, ModelReady, Outcome, PlanChanged, PowerRead, Transferred
+from splitinfer.events import (
+    BudgetSet,
+    Inferred,
+    LinkChanged,
+    ModelReady,
+    Outcome,
+    PlanChanged,
+    PowerRead,
+    RequestRefused,
+    Transferred,
+)
 from splitinfer.plan import Budget, Plan
 from splitinfer.sim.proxy import Proxy
 from tests.bundles import tiny_bundle, tiny_input
@@ -324,3 +334,15 @@ def test_what_was_said_is_a_closed_union(bundle_path):
         client.set_budget(Budget(latency_ms=50))
         ear.wait_for(BudgetSet)
     assert {type(event) for event in ear.events} <= {ModelReady, PlanChanged, BudgetSet, LinkChanged, PowerRead, Transferred}
+
+
+def test_a_cloud_that_says_no_is_heard_and_left_alone_for_a_while(cloud, tiny, tmp_path):
+    """The cloud serves another bundle: the device computes on its own, and does not ask again at once."""
+    ear = Ear()
+    other = tiny_bundle(tmp_path / "other", tables={"1/a/other": b"a table makes another bundle"})
+    assert other.digest != tiny.model.digest
+    with Client(other, cloud.start(tiny).address, settings=static(1, observers=(ear,))) as client:
+        ear.wait_for(LinkChanged, where=lambda event: event.up)
+        assert client.infer(tiny_input()).outcome is Outcome.RESUMED
+        assert ear.wait_for(RequestRefused)[0].reason == "UNKNOWN_DIGEST"
+        assert client.conditions.queue_ms > 500

@@ -25,7 +25,7 @@ from splitinfer.plan import Budget
 from splitinfer.sim.proxy import Proxy
 
 WARM_UP = 30
-"""Requests before the clock starts: connections, sessions and beliefs are warm in all ways alike, and a fresh Ray has settled."""
+"""Requests before the clock starts: connections, sessions and beliefs are warm in all ways alike, a fresh Ray has settled."""
 
 Watch = Callable[["Ride", Event], None]
 """Told of every event as it happens."""

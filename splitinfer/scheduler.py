@@ -32,7 +32,7 @@ from splitinfer.events import (
 from splitinfer.plan import ASSUMED_UPLINK, Budget, Conditions, Cost, Offer, Plan, Power, Profile, Uplink, offers, predict
 from splitinfer.policy import Decision, Policy, Robust, Table, in_saver, is_critical, price
 
-CLEAR_GAIN = 0.2
+CLEAR_GAIN = 0.15
 """A plan that is better by this share is clearly better: what is known of a link is rarely more exact."""
 DWELL_MS = 1_000.0
 """Least time from one change of the plan to one that is clearly better ..."""
@@ -274,9 +274,8 @@ class Scheduler:
         return said
 
     def _transferred(self, event: Transferred, now_ms: float) -> list[Event]:
-        if (
-            not event.complete
-        ):  # nobody said how much of the time was the cloud's: what it was expected to take is not the link's
+        if not event.complete:
+            # Nobody said how much of the time was the cloud's: what it was expected to take is not the link's.
             event = replace(event, elapsed_ms=event.elapsed_ms - self._expected_cloud_ms())
         self._estimate = observe(self._estimate, event, now_ms)
         explored = self._exploration.answered() and self._is_local()

@@ -43,7 +43,7 @@ class Scenario:
 
     phases: tuple[Phase, ...]
     battery_from: float = 0.8
-    battery_to: float = 0.1
+    battery_to: float = 0.2
     period_ms: float = 200.0
     latency_ms: float = 250.0
 

@@ -21,6 +21,7 @@ from splitinfer.bench.demo.outcome import as_object, row
 from splitinfer.bench.demo.run import Ride
 from splitinfer.bench.demo.scenario import COMMUTE
 from splitinfer.bench.demo.show import Rides, Watching, show
+from splitinfer.bench.demo.ways import NAMES
 from splitinfer.cli.output import json_option, kilobytes, print_json, print_table, progress_console
 from splitinfer.events import Event, Inferred, LinkChanged, PlanChanged, ProbeDue
 
@@ -28,6 +29,8 @@ DEFAULT_SLOWDOWN = 8.0
 BARS = "▁▂▃▄▅▆▇█"
 SHOTS_SHOWN = 50
 EVENTS_SHOWN = 8
+SMALL_PROBE_BYTES = 1000
+"""Probes come in pairs, a small one and a larger one; the screen shows one line."""
 OURS = "splitinfer"
 
 
@@ -124,7 +127,7 @@ class Screen:
 
     def _render(self) -> Group:
         title = Text(self._stage, style="bold")
-        rides = list(self._rides.values())
+        rides = sorted(self._rides.values(), key=lambda ride: NAMES.index(ride.way.name))
         if not rides:
             return Group(title, self._bars)
         events = Panel("\n".join(self._log), title=f"events of {OURS}", title_align="left")
@@ -137,7 +140,7 @@ def _line(event: Event) -> str | None:
             return f"plan {old} → {new}  [{cause}] {reason}"
         case LinkChanged(up, cause, _):
             return f"link {'up' if up else 'DOWN'}  {cause}"
-        case ProbeDue(nbytes):
+        case ProbeDue(nbytes) if nbytes > SMALL_PROBE_BYTES:
             return f"probe {nbytes} B"
         case Inferred(plan, cost, outcome, _, late) if late or outcome not in ("local", "remote"):
             return f"{outcome} {plan} {cost.latency_ms:.0f} ms{' LATE' if late else ''}"

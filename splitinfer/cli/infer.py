@@ -39,6 +39,7 @@ TOP = 5
 @click.option("--token-file", type=click.Path(exists=True, path_type=Path), help="Bearer token.")
 @click.option("--insecure", is_flag=True, help="Allow plaintext to addresses other than loopback.")
 @click.option("--events", type=click.Path(path_type=Path), help="Append events to this file, as JSON Lines.")
+@click.option("--metrics-port", type=int, help="Prometheus metrics of this device on loopback; 0 = any free port.")
 @click.option("--repeat", default=1, show_default=True, help="Run the input so often; the last result is shown.")
 @json_option
 def command(bundle: Path, source: Path, as_json: bool, **given: Any) -> int:
@@ -51,6 +52,7 @@ def command(bundle: Path, source: Path, as_json: bool, **given: Any) -> int:
         insecure=given["insecure"],
         slowdown=given["device_slowdown"],
         events_file=given["events"],
+        metrics_port=given["metrics_port"],
     )
     budget = Budget(latency_ms=given["latency_ms"], accuracy_loss_max=given["accuracy_loss_max"])
     tls = Tls(given["ca"], given["cert"], given["key"]) if given["ca"] else None

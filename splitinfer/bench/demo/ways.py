@@ -17,6 +17,9 @@ from splitinfer.errors import NoFeasiblePlan
 from splitinfer.plan import Budget, Conditions, Offer, Plan, Power, Profile, Scorecard, Uplink, objection, offers, predict
 
 
+NAMES = ("device_only", "cloud_fp32", "cloud_coded", "fixed_best", "splitinfer")
+
+
 @dataclass(frozen=True, slots=True)
 class Way:
     """One way through the timeline.
@@ -35,13 +38,14 @@ class Way:
 def ways(image: Bundle, plain: Bundle, scenario: Scenario, budget: Budget, slowdown: float) -> tuple[Way, ...]:
     """All ways, the rivals first."""
     table = _table(image, slowdown)
-    return (
-        Way("device_only", f"static:{image.model.n}/none"),
-        Way("cloud_fp32", "static:0/raw", image=False),
-        Way("cloud_coded", f"static:{cheapest_upload(table, budget)}"),
-        Way("fixed_best", f"static:{fixed_best(table, scenario, budget)}"),
-        Way("splitinfer", "robust"),
+    policies = (
+        f"static:{image.model.n}/none",
+        "static:0/raw",
+        f"static:{cheapest_upload(table, budget)}",
+        f"static:{fixed_best(table, scenario, budget)}",
+        "robust",
     )
+    return tuple(Way(name, rule, image=name != "cloud_fp32") for name, rule in zip(NAMES, policies, strict=True))
 
 
 def cheapest_upload(table: tuple[Offer, ...], budget: Budget) -> Plan:

@@ -37,7 +37,7 @@ def test_the_first_lines_say_what_was_run_and_what_is_modelled():
     assert facts["network"].startswith("net@1")
     assert facts["device"] == "this machine, made slower by a stated factor: 8"
     assert "not measured" in facts["energy"]
-    assert "given, not measured: 80% to 10%" in facts["battery"]
+    assert "given, not measured: 80% to 20%" in facts["battery"]
     assert "onnxruntime" in facts["versions"]
     assert "cores" in facts["machine"]
 

@@ -12,44 +12,16 @@ import sys
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper
 from PIL import Image
 
 from splitinfer.cli.app import COMMANDS, run
-from tests.models import model, weight
-
-SIDE = 32
-
-
-def picture_model() -> onnx.ModelProto:
-    """A small net for 32x32 pictures: three convolutions with a skip, ten classes."""
-    nodes = [
-        helper.make_node("Conv", ["x", "w1"], ["c1"], kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1]),
-        helper.make_node("Relu", ["c1"], ["r1"]),
-        helper.make_node("Conv", ["r1", "w2"], ["c2"], kernel_shape=[3, 3], pads=[1, 1, 1, 1]),
-        helper.make_node("Add", ["r1", "c2"], ["a"]),
-        helper.make_node("Relu", ["a"], ["r2"]),
-        helper.make_node("Conv", ["r2", "w3"], ["c3"], kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1]),
-        helper.make_node("Relu", ["c3"], ["r3"]),
-        helper.make_node("GlobalAveragePool", ["r3"], ["g"]),
-        helper.make_node("Flatten", ["g"], ["f"]),
-        helper.make_node("Gemm", ["f", "w4"], ["y"], transB=1),
-    ]
-    weights = [weight("w1", 16, 3, 3, 3), weight("w2", 16, 16, 3, 3), weight("w3", 32, 16, 3, 3), weight("w4", 10, 32)]
-    inputs = {"x": (TensorProto.FLOAT, ["N", 3, SIDE, SIDE])}
-    return model(nodes, inputs, {"y": (TensorProto.FLOAT, ["N", 10])}, weights)
-
-
-def pictures(n: int) -> np.ndarray:
-    """Smooth random pictures, uint8 NHWC."""
-    coarse = np.random.default_rng(3).integers(0, 256, (n, 4, 4, 3), dtype=np.uint8)
-    return np.stack([np.asarray(Image.fromarray(one).resize((SIDE, SIDE), Image.Resampling.BICUBIC)) for one in coarse])
+from tests.pictures import SIDE, picture_net, pictures
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     path = tmp_path_factory.mktemp("cli")
-    onnx.save(picture_model(), path / "net.onnx")
+    onnx.save(picture_net(), path / "net.onnx")
     np.savez(path / "samples.npz", x=pictures(12), classes=np.arange(12) % 10)
     np.savez(path / "one.npz", x=pictures(1))
     np.save(path / "one.npy", pictures(1))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
+import ssl
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -102,7 +103,7 @@ def open_gate(settings: ServeSettings) -> Gate:
     """Reads the files that `settings` name. To be called before a port is bound.
 
     Raises:
-        SecurityError: see `check_exposure`; or a file is missing or empty.
+        SecurityError: see `check_exposure`; or a file is missing, empty or not what it should be.
     """
     check_exposure(settings)
     return Gate(_credentials(settings), _tokens(settings.token_file))
@@ -113,7 +114,25 @@ def _credentials(settings: ServeSettings) -> grpc.ServerCredentials | None:
         return None
     pair = (_read(settings.tls_key), _read(settings.tls_cert))
     authority = _read(settings.client_ca) if settings.client_ca else None
+    _check_pem(settings)
     return grpc.ssl_server_credentials([pair], root_certificates=authority, require_client_auth=authority is not None)
+
+
+def _check_pem(settings: ServeSettings) -> None:
+    """Asks OpenSSL about the files: gRPC would only say, later on, that it cannot bind the port."""
+    asked = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        # An empty password, else it would ask the terminal for that of an encrypted key.
+        asked.load_cert_chain(str(settings.tls_cert), str(settings.tls_key), password="")
+    except (ssl.SSLError, ValueError) as error:
+        raise SecurityError(
+            f"{settings.tls_cert} and {settings.tls_key} are no certificate in PEM and its unencrypted key: check both files"
+        ) from error
+    try:
+        if settings.client_ca:
+            asked.load_verify_locations(str(settings.client_ca))
+    except ssl.SSLError as error:
+        raise SecurityError(f"{settings.client_ca} is no certificate in PEM: give the authority of your clients") from error
 
 
 def _tokens(token_file: StrPath | None) -> tuple[bytes, ...]:

@@ -20,8 +20,8 @@ from typing import Self
 
 from splitinfer.bundle import Bundle
 from splitinfer.cloud import tails
-from splitinfer.cloud.security import check_exposure, open_gate, split_address
-from splitinfer.cloud.server import is_free
+from splitinfer.cloud.listening import is_free
+from splitinfer.cloud.security import check_exposure, join_address, open_gate, split_address
 from splitinfer.cloud.settings import ServeSettings
 from splitinfer.errors import Unreachable
 
@@ -82,19 +82,16 @@ def start(settings: ServeSettings) -> Running:
     Raises:
         SecurityError: credentials are missing, or plaintext would be public.
         CorruptBundle: a bundle cannot be opened.
-        Unreachable: the port is taken, or the cluster did not bring the replicas up.
+        Unreachable: a port is taken, the cluster does not answer, or it did not bring the replicas up.
     """
     check_exposure(settings)
+    settings = settings.absolute()
     if settings.ray_address is None:
-        settings = settings.absolute()
         _check_here(settings)
     folder = tempfile.mkdtemp(prefix="splitinfer-")
     try:
         tails.join(settings.ray_address, folder)
-        try:
-            tails.deploy(settings)
-        except RuntimeError as error:
-            raise Unreachable(f"the replicas did not start: {error}") from error
+        tails.deploy(settings)
         addresses, digests = tails.where()
     except BaseException:
         _leave(folder)
@@ -108,8 +105,14 @@ def _check_here(settings: ServeSettings) -> None:
     for path in settings.bundles:
         Bundle.open(path, verify=False)
     host, port = split_address(settings.listen)
-    if port and not is_free(host, port):
-        raise Unreachable(f"{settings.listen} is taken: end what listens there, or choose another --listen (port 0 = any)")
+    for option, wanted in (
+        ("--listen", port),
+        ("--metrics-port", settings.metrics_port),
+        ("--health-port", settings.health_port),
+    ):
+        if wanted and not is_free(host, wanted):
+            address = join_address(host, wanted)
+            raise Unreachable(f"{address} is taken, or not of this machine: choose another {option} (port 0 = any)")
 
 
 def _leave(folder: str) -> None:

@@ -16,16 +16,15 @@ from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Self
 
-from grpc import aio
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from splitinfer.cloud.admission import Admission
 from splitinfer.cloud.handlers import Calls, Handlers, House
+from splitinfer.cloud.health import NAME, Health
 from splitinfer.cloud.hosted import Hosted
+from splitinfer.cloud.listening import bind, new_server
 from splitinfer.cloud.security import Gate, join_address, open_gate, split_address
 from splitinfer.cloud.settings import Limits, ServeSettings
-from splitinfer.errors import Unreachable
 from splitinfer.events import Observer
 from splitinfer.model import Digest
 
@@ -37,8 +36,6 @@ NOTICE_S = 0.5
 WILDCARDS = ("0.0.0.0", "::")  # noqa: S104  compared with, not bound
 OUTSIDE = "192.0.2.1"
 """An address that is nobody's (RFC 5737)."""
-PORTS = 64
-"""How far upwards a free port is looked for."""
 
 
 class TailServer:
@@ -67,6 +64,8 @@ class TailServer:
         self._observers = tuple(observers)
         self._gate: Gate = open_gate(settings)
         self.address = ""
+        self.health_address = ""
+        """Where probes ask in plaintext; "" = nowhere."""
         self.addresses: Callable[[], tuple[str, ...]] = lambda: (self.address,)
         """All live servers; whoever runs several replaces it."""
 
@@ -105,12 +104,13 @@ class TailServer:
             addresses=lambda: self.addresses(),
             observers=self._observers,
         )
-        self._server = aio.server(options=_options(self._limits), maximum_concurrent_rpcs=self._limits.calls_max)
+        self._server = new_server(self._limits)
         self._server.add_generic_rpc_handlers(Handlers(house).generic())
         await self._add_standard_services()
         self.address = self._bind()
+        self.health_address = await self._open_health()
         await self._server.start()
-        await self._say(health_pb2.HealthCheckResponse.SERVING)
+        await self._health.say(serving=True)
 
     async def drain(self, within_s: float) -> None:
         """Stops without losing a request: tells where else to go, says NOT_SERVING, waits until nothing is open, stops.
@@ -119,12 +119,13 @@ class TailServer:
         """
         self._calls.leaving.set()
         await asyncio.sleep(min(ANNOUNCE_S, within_s / 8))
-        await self._say(health_pb2.HealthCheckResponse.NOT_SERVING)
+        await self._health.say(serving=False)
         await asyncio.sleep(min(NOTICE_S, within_s / 8))
         if not await self._quiet(within_s / 2):
             self._calls.refusing = True
             await self._quiet(within_s / 4)
         await self._server.stop(grace=NOTICE_S)
+        await self._health.close()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     async def __aenter__(self) -> Self:
@@ -137,15 +138,17 @@ class TailServer:
         await self.drain(self._settings.drain_s)
 
     async def _add_standard_services(self) -> None:
-        self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]  # its stubs know no aio
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        await self._say(health_pb2.HealthCheckResponse.NOT_SERVING)
+        self._health = Health(SERVICES)
+        self._health.join(self._server)
+        await self._health.say(serving=False)
         if self._settings.reflection:
-            reflection.enable_server_reflection((*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server)
+            reflection.enable_server_reflection((*SERVICES, NAME, reflection.SERVICE_NAME), self._server)
 
-    async def _say(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
-        for name in ("", *SERVICES):
-            await self._health.set(name, status)
+    async def _open_health(self) -> str:
+        if self._settings.health_port is None:
+            return ""
+        host, _ = split_address(self._settings.listen)
+        return join_address(host, await self._health.open(host, self._settings.health_port, self._limits))
 
     async def _quiet(self, within_s: float) -> bool:
         try:
@@ -157,22 +160,8 @@ class TailServer:
 
     def _bind(self) -> str:
         host, wanted = split_address(self._settings.listen)
-        for port in range(wanted, min(wanted + PORTS, 65536)) if wanted else (0,):
-            if is_free(host, port) and (bound := self._try(host, port)):
-                return join_address(self._settings.advertise or reachable(host), bound)
-        raise Unreachable(
-            f"cannot listen on {self._settings.listen} or on the {PORTS - 1} ports above it: choose another --listen"
-        )
-
-    def _try(self, host: str, port: int) -> int:
-        address = join_address(host, port)
-        try:
-            if self._gate.credentials is None:
-                return self._server.add_insecure_port(address)
-            return self._server.add_secure_port(address, self._gate.credentials)
-        except RuntimeError:
-            # Somebody was faster.
-            return 0
+        port = bind(self._server, host, wanted, self._gate.credentials)
+        return join_address(self._settings.advertise or reachable(host), port)
 
 
 def reachable(host: str) -> str:
@@ -186,34 +175,3 @@ def reachable(host: str) -> str:
         except OSError:
             return "127.0.0.1"
         return str(asked.getsockname()[0])
-
-
-def is_free(host: str, port: int) -> bool:
-    """Whether a port can be bound. Asked first because gRPC writes a failed attempt to stderr."""
-    try:
-        socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
-    except OSError:
-        return False
-    return True
-
-
-def _options(limits: Limits) -> tuple[tuple[str, int], ...]:
-    return (
-        # Two servers on one port would share its connections at random.
-        ("grpc.so_reuseport", 0),
-        ("grpc.max_receive_message_length", limits.unary_bytes),
-        ("grpc.max_send_message_length", -1),
-        # Floods of streams and of headers: with these, a good client's median stayed at 7 ms instead of 354 ms.
-        ("grpc.max_concurrent_streams", limits.streams_max),
-        ("grpc.max_metadata_size", 8 * 1024),
-        ("grpc.absolute_max_metadata_size", 16 * 1024),
-        ("grpc.max_connection_idle_ms", round(limits.connection_idle_s * 1e3)),
-        # Devices ping to notice a dead link; more often than this is a flood.
-        ("grpc.keepalive_permit_without_calls", 1),
-        ("grpc.http2.min_recv_ping_interval_without_data_ms", 4000),
-        ("grpc.http2.max_ping_strikes", 2),
-        # Devices that vanished without a word.
-        ("grpc.keepalive_time_ms", 30_000),
-        ("grpc.keepalive_timeout_ms", 10_000),
-        ("grpc.http2.ping_timeout_ms", 10_000),
-    )

@@ -59,6 +59,8 @@ class ServeSettings:
         threads: inference threads of one replica; None = its share of this machine's cores.
         drain_s: longest time that a stopping replica waits for its last requests.
         metrics_port: Prometheus port of the first replica; further ones count up. None = no metrics.
+        health_port: port of the first replica where `grpc.health.v1`, and nothing else, answers in plaintext and without a
+            token, on the host of `listen`: for probes that speak no TLS. Further ones count up; 0 = any. None = no such port.
         reflection: answer gRPC server reflection.
     """
 
@@ -75,6 +77,7 @@ class ServeSettings:
     threads: int | None = None
     drain_s: float = 10.0
     metrics_port: int | None = None
+    health_port: int | None = None
     reflection: bool = True
 
     def __post_init__(self) -> None:

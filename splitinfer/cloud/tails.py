@@ -24,9 +24,11 @@ from ray.serve import Application
 from splitinfer.backends.prometheus import Metrics
 from splitinfer.cloud.endpoints import BEAT_S, Endpoints
 from splitinfer.cloud.hosted import Hosted
+from splitinfer.cloud.listening import PORTS
 from splitinfer.cloud.security import check_exposure, split_address
-from splitinfer.cloud.server import PORTS, TailServer
+from splitinfer.cloud.server import TailServer
 from splitinfer.cloud.settings import ServeSettings
+from splitinfer.errors import Unreachable
 
 APP = "splitinfer"
 NAMESPACE = "splitinfer"
@@ -36,6 +38,8 @@ LOOPBACK = "127.0.0.2"
 """Ray would put the machine's public address in the place of 127.0.0.1."""
 OBJECT_STORE_BYTES = 100 << 20
 """Tensors do not pass through Ray."""
+CONNECT_S = 3.0
+"""How long a cluster may take to accept a connection."""
 _EndpointsActor = ray.remote(num_cpus=0, max_restarts=-1)(Endpoints)
 _log = logging.getLogger(__name__)
 
@@ -137,10 +141,13 @@ def join(address: str | None, folder: str) -> None:
     Args:
         address: of the cluster; None = one of our own.
         folder: for the files of our own cluster; private, and with a short path, since sockets are among them.
+
+    Raises:
+        Unreachable: nobody answers at `address`, or not to us.
     """
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
     if address is not None:
-        ray.init(address, namespace=NAMESPACE, logging_level=logging.ERROR, log_to_driver=False)
+        _join_there(address)
         return
     # Whoever may talk to Ray may run code in it. Its processes inherit the token; nothing is written to the home folder.
     if "RAY_AUTH_MODE" not in os.environ:
@@ -158,10 +165,38 @@ def join(address: str | None, folder: str) -> None:
     )
 
 
+def _join_there(address: str) -> None:
+    try:
+        if address != "auto":
+            # Ray itself would write about it for two minutes.
+            socket.create_connection(split_address(address), timeout=CONNECT_S).close()
+        ray.init(address, namespace=NAMESPACE, logging_level=logging.ERROR, log_to_driver=False)
+    except (OSError, ValueError, RuntimeError, RayError) as error:
+        raise Unreachable(
+            f"cannot join a Ray cluster at {address}: check --ray-address (HOST:PORT of its head, or auto) and RAY_AUTH_TOKEN"
+        ) from error
+
+
 def deploy(settings: ServeSettings, app_name: str = APP) -> None:
-    """Runs the application and waits until every replica serves."""
+    """Runs the application and waits until every replica serves.
+
+    Raises:
+        Unreachable: the replicas did not start; the application is gone then.
+    """
     serve.start(proxy_location="Disabled")
-    serve.run(app(asdict(settings)), name=app_name, route_prefix=None)
+    try:
+        serve.run(app(asdict(settings)), name=app_name, route_prefix=None)
+    except RuntimeError as error:
+        why = _why(app_name) or str(error)
+        undeploy(app_name)
+        raise Unreachable(f"the replicas did not start: {why}") from error
+
+
+def _why(app_name: str) -> str:
+    """What Serve knows of a failure, its last line: the error that a replica raised, where it was one."""
+    found = serve.status().applications.get(app_name)
+    messages = [deployment.message.strip() for deployment in found.deployments.values()] if found else []
+    return "; ".join(message.splitlines()[-1] for message in messages if message)
 
 
 def where(app_name: str = APP) -> tuple[tuple[str, ...], tuple[str, ...]]:

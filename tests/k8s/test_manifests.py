@@ -97,12 +97,20 @@ def test_the_port_is_the_same_everywhere(build: str) -> None:
 
 
 @pytest.mark.parametrize("build", BUILDS)
-def test_readiness_asks_our_server_in_a_way_that_kubernetes_can(build: str) -> None:
+def test_readiness_asks_our_server_where_it_answers_in_plaintext(build: str) -> None:
+    port = args(build)["health_port"]
     probe = container(build, "tails")["readinessProbe"]
-    if "tls_cert" in args(build):
-        assert probe["tcpSocket"]["port"] == "serve-grpc"
-    else:
-        assert probe["grpc"]["port"] == int(args(build)["listen"].rpartition(":")[2])
+    assert probe["grpc"] == {"port": port}  # as a whole: it is the health of the service ""
+    assert {"name": "tail-health", "containerPort": port} in container(build, "tails")["ports"]
+
+
+@pytest.mark.parametrize("build", BUILDS)
+def test_only_the_kubelet_reaches_the_health_port(build: str) -> None:
+    ports = [p["name"] for p in container(build, "head")["ports"]]
+    assert "tail-health" not in ports  # else KubeRay might publish it
+    policies = [d["spec"] for d in documents(build) if d["kind"] == "NetworkPolicy"]
+    opened = {port["port"] for policy in policies for rule in policy["ingress"] for port in rule.get("ports", ())}
+    assert opened == {"serve-grpc", "tail-metrics", 8265}
 
 
 @pytest.mark.parametrize("build", BUILDS)

@@ -56,7 +56,7 @@ def address(cluster: str, tmp_path: Path) -> str:
     config = serve_config("overlays/dev")
     args = config["applications"][0]["args"]
     args |= {"bundles": [str(tiny_bundle(tmp_path / "model.bundle").path)], "listen": address, "advertise": "127.0.0.1"}
-    args |= {"metrics_port": free_port()}
+    args |= {"metrics_port": free_port(), "health_port": free_port()}
     path = tmp_path / "serve.yaml"
     path.write_text(yaml.safe_dump(config))
     serve = str(Path(sys.executable).with_name("serve"))

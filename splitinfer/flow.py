@@ -16,7 +16,7 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 
 from splitinfer.engine import Held
-from splitinfer.errors import RemoteError
+from splitinfer.errors import RemoteError, SecurityError
 from splitinfer.events import Outcome
 from splitinfer.model import Model, Tensors
 from splitinfer.payload import Payload
@@ -91,7 +91,7 @@ class Sent:
     reply: Reply | None = None
     outputs: Tensors | None = None
     ran: Ran | None = None
-    error: RemoteError | None = None
+    error: RemoteError | SecurityError | None = None
     raced_ms: float = 0.0
 
 
@@ -178,6 +178,7 @@ def infer(model: Model, held: Held, plan: Callable[[int], Plan], terms: Terms) -
 
     Raises:
         RemoteError: the cloud did not answer, and this device does not hold the rest.
+        SecurityError: the cloud did not accept the credentials, and this device does not hold the rest.
     """
     trail = _Trail(model)
     while (chosen := plan(held.at)).cut > held.at:

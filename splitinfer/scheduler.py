@@ -185,7 +185,7 @@ class Scheduler:
             raise NoFeasiblePlan("no model is ready")
         if budget is None and self.plan.cut >= cut:
             return self.plan
-        still_open = Table(tuple(offer for offer in self.table.offers if offer.plan.cut >= cut), self._power)
+        still_open = self.table.beyond(cut)
         try:
             return self.policy.decide(still_open, self.conditions, budget or self.budget, self.plan).plan
         except NoFeasiblePlan:

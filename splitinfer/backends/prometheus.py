@@ -38,7 +38,8 @@ class DeviceMetrics:
         self._cut = Gauge("splitinfer_plan_cut", "Cut of the current plan.", registry=registry)
         self._link = Gauge("splitinfer_link_up", "1 while the cloud can be reached.", registry=registry)
         self._queue = Gauge("splitinfer_cloud_queue_seconds", "Waiting time that the cloud reported.", registry=registry)
-        self._battery = Gauge("splitinfer_battery_ratio", "Charge, 0 to 1; absent on mains.", [], registry=registry)
+        self._battery: Gauge | None = None
+        self._registry = registry
 
     def __call__(self, event: Event) -> None:
         """Counts one event."""
@@ -55,7 +56,13 @@ class DeviceMetrics:
             case LoadReported(queue_ms, _):
                 self._queue.set(queue_ms / 1e3)
             case PowerRead(battery, _) if battery is not None:
-                self._battery.set(battery)
+                self._charge().set(battery)
+
+    def _charge(self) -> Gauge:
+        """Made with the first reading: a gauge that nobody set would say that the battery is empty."""
+        if self._battery is None:
+            self._battery = Gauge("splitinfer_battery_ratio", "Charge, 0 to 1; absent on mains.", registry=self._registry)
+        return self._battery
 
     def _inferred(self, event: Inferred) -> None:
         cost = event.cost

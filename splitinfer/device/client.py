@@ -28,7 +28,7 @@ from splitinfer.device.requests import Hedges, Request
 from splitinfer.device.settings import Settings
 from splitinfer.device.slowed import Slowed
 from splitinfer.engine import Engine
-from splitinfer.errors import CodecError, InvalidInput, Refused, RemoteError
+from splitinfer.errors import CodecError, InvalidInput, Refused, RemoteError, SecurityError
 from splitinfer.events import BudgetSet, Event, Failed, Inferred, LinkChanged, ModelReady, Observer, Outcome, Recorded
 from splitinfer.flow import Answer, infer
 from splitinfer.model import Array, Model, Tensors
@@ -40,7 +40,6 @@ from splitinfer.scheduler import Scheduler
 
 Inputs = Mapping[str, Array | bytes]
 """Input name -> array. An image input may be the bytes of a JPEG, PNG or WebP file of the model's size."""
-PROBE_PATIENCE_MS = 2000.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,15 +86,14 @@ class Client:
             ModelError: the bundle cannot be used.
             SecurityError: the cloud would be spoken to in plaintext.
             NoFeasiblePlan: the budget excludes every plan.
+            ValueError: an address or the name of a policy cannot be read.
         """
         self.settings = settings or Settings()
         self._bundle = bundle if isinstance(bundle, Bundle) else Bundle.open(Path(bundle), verify=self.settings.verify)
-        self._budget = budget or Budget()
         self._hedges = Hedges()
-        self._link: Link | None = None
         self._packer = Packer(self.model, self._bundle.tables)
         self._feed = Feed(now_ms())
-        self._planning = Planning(self._scheduler(), self._feed, self._probe)
+        self._planning = Planning(_scheduler(self.settings, budget), self._feed)
         addresses = (cloud,) if isinstance(cloud, str) else tuple(cloud or ())
         with ExitStack() as stack:
             self._observe(stack)
@@ -132,20 +130,26 @@ class Client:
         Raises:
             InvalidInput: the inputs do not fit the model.
             RemoteError: the cloud did not answer in time, and this device does not hold the whole model.
+            SecurityError: the cloud did not accept the credentials, and this device does not hold the whole model.
             NoFeasiblePlan: `budget` excludes every plan.
         """
         began_ms = now_ms()
-        spend = budget or self._budget
+        spend = budget or self._planning.scheduler.budget
         hedged = self._hedges.earn(spend.hedge_max_share)
         request = Request(began_ms, spend, hedged, self.fallback, self._planning.scheduler)
-        plan = (lambda cut: self._planning.plan_from(cut, budget)) if budget else self._planning.plan_from
         tensors, brought = self._taken(inputs)
+        followed: list[Plan] = []
+
+        def plan(cut: int) -> Plan:
+            followed.append(self._planning.plan_from(cut, budget))
+            return followed[-1]
+
         flow = infer(self.model, self._driver.engine.hold(0, tensors), plan, request.terms())
         try:
             answer = self._driver.drive(flow, brought)
-        except RemoteError as error:
-            outcome = Outcome.REFUSED if isinstance(error, Refused) else Outcome.EXPIRED
-            self._planning.hear(Failed(self.plan, outcome, str(error)))
+        except (RemoteError, SecurityError) as error:
+            outcome = Outcome.REFUSED if isinstance(error, Refused | SecurityError) else Outcome.EXPIRED
+            self._planning.hear(Failed(followed[-1], outcome, str(error)))
             raise
         return self._finish(answer, request)
 
@@ -181,7 +185,6 @@ class Client:
             NoFeasiblePlan: it excludes every plan; the old budget stays.
         """
         self._planning.hear(BudgetSet(budget))
-        self._budget = budget
 
     def close(self) -> None:
         """Ends threads and connection. Requests in flight fail or finish here."""
@@ -192,10 +195,6 @@ class Client:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
-
-    def _scheduler(self) -> Scheduler:
-        rule = self.settings.policy
-        return Scheduler(policy(rule) if isinstance(rule, str) else rule, self._budget, self.settings.power)
 
     def _observe(self, stack: ExitStack) -> None:
         settings = self.settings
@@ -218,13 +217,14 @@ class Client:
         profile = measure(engine, self._bundle.profile, now_ms)
         scorecard = self._bundle.scorecard or Scorecard(self.model.digest, {})
         self._planning.hear(ModelReady(self.model, profile, scorecard))
+        remote: Remote | None = None
         if cloud is not None:
-            self._link = Link.join(cloud, _connect, self._planning.hear, lambda: self.conditions.uplink)
-            stack.callback(self._link.leave, self._planning.hear)
-        remote = self._link.remote if self._link else None
+            link = Link.join(cloud, _connect, self._planning.hear, lambda: self.conditions.uplink)
+            stack.callback(link.leave, self._planning.hear)
+            remote = link.remote
         driver = Driver(engine, self._packer, remote, observe=self._planning.hear, slowdown=self.settings.slowdown)
         stack.callback(driver.close)
-        self._planning.start(self.settings.read_power, self.settings.power_every_ms)
+        self._planning.start(driver.probe, self.settings.read_power, self.settings.power_every_ms)
         stack.callback(self._planning.close)
         return driver
 
@@ -236,16 +236,14 @@ class Client:
             self.model.check_inputs(arrays)
             return arrays, lambda _plan: None
         image = self.model.image_input
-        if image is None or files.keys() != {image}:
-            raise InvalidInput(f"only an image input may be given as the bytes of a file, got bytes for {sorted(files)}")
+        if image is None or files.keys() != {image} or arrays:
+            raise InvalidInput(f"only the input of a model of one image may be the bytes of a file, got {sorted(files)}")
         try:
             payload = self._packer.pack_encoded(files[image], codec_of_file(files[image]).id)
-            tensors = {**arrays, **self._packer.unpack(payload)}
+            tensors = self._packer.unpack(payload)
         except CodecError as error:
             raise InvalidInput(f"input {image!r}: {error}") from error
-        self.model.check_inputs(tensors)
-        alone = len(self.model.inputs) == 1
-        return tensors, lambda plan: payload if alone and plan.cut == 0 else None
+        return tensors, lambda plan: payload if plan.cut == 0 else None
 
     def _finish(self, answer: Answer, request: Request) -> Result:
         if answer.outcome in (Outcome.RACED_LOCAL, Outcome.RACED_REMOTE):
@@ -258,9 +256,10 @@ class Client:
         self._planning.hear(Inferred(answer.plan, cost, answer.outcome, answer.segment_ms, request.late()))
         return Result(answer.outputs, answer.plan, cost, answer.outcome)
 
-    def _probe(self, nbytes: int) -> None:
-        if self._link is not None:
-            self._link.remote.probe(nbytes, now_ms() + PROBE_PATIENCE_MS)
+
+def _scheduler(settings: Settings, budget: Budget | None) -> Scheduler:
+    rule = policy(settings.policy) if isinstance(settings.policy, str) else settings.policy
+    return Scheduler(rule, budget, settings.power)
 
 
 def _engine(bundle: Bundle, settings: Settings) -> Engine:

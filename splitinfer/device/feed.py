@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import queue
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from threading import Lock, Thread
 
 from splitinfer.events import Event, Observer, Recorded
@@ -36,8 +37,9 @@ class Listener:
             try:
                 self._queue.put_nowait(None)
             except queue.Full:
-                self._queue.get_nowait()
-                self.dropped += 1
+                with suppress(queue.Empty):  # its reader was faster
+                    self._queue.get_nowait()
+                    self.dropped += 1
             else:
                 return
 

@@ -74,11 +74,10 @@ class Link:
             link = _links.get(cloud)
             if link is None:
                 link = _links[cloud] = cls(cloud, connect)
-        with link._lock:
-            past = tuple(link._history)
-            link._members.append((heard, believed))
-        for event, at_ms in past:
-            heard(event, at_ms)
+            with link._lock:  # what is said meanwhile waits, so that nobody hears it before what is older
+                for event, at_ms in link._history:
+                    heard(event, at_ms)
+                link._members.append((heard, believed))
         return link
 
     def leave(self, heard: Heard) -> None:

@@ -26,16 +26,16 @@ def in_order(source: Iterable[T], infer: Callable[[T], R], worth: Callable[[T], 
         worth: the trigger; None = every input.
 
     Yields:
-        One result for each input that was worth it. What `infer` raises is raised here, in its place.
+        One result for each input that was worth it, at the latest with the next input after it was there, worth it or not.
+        What `infer` raises is raised here, in its place.
     """
     waiting: deque[Future[R]] = deque()
     with ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix="splitinfer-stream") as pool:
         try:
             for item in source:
-                if worth is not None and not worth(item):
-                    continue
-                waiting.append(pool.submit(infer, item))
-                if len(waiting) == IN_FLIGHT:
+                if worth is None or worth(item):
+                    waiting.append(pool.submit(infer, item))
+                while waiting and (len(waiting) == IN_FLIGHT or waiting[0].done()):
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()

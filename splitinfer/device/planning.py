@@ -5,7 +5,8 @@ The scheduler is pure and knows no lock and no clock; both are here. Nothing her
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Sequence
 from threading import Condition, Thread
 
 from splitinfer.device.driver import now_ms
@@ -14,14 +15,16 @@ from splitinfer.events import Event, PowerRead, ProbeDue
 from splitinfer.plan import Budget, Plan
 from splitinfer.scheduler import Scheduler
 
+log = logging.getLogger("splitinfer")
+
 
 class Planning:
     """A scheduler behind a lock, with a thread that wakes it. Thread-safe."""
 
-    def __init__(self, scheduler: Scheduler, feed: Feed, probe: Callable[[int], None]) -> None:
+    def __init__(self, scheduler: Scheduler, feed: Feed) -> None:
         self._scheduler = scheduler
         self._feed = feed
-        self._probe = probe
+        self._probe: Callable[[Sequence[int]], None] | None = None
         self._probes: list[int] = []
         self._power: Callable[[], PowerRead] | None = None
         self._power_every_ms = 0.0
@@ -30,11 +33,16 @@ class Planning:
         self._changed = Condition()
         self._thread = Thread(target=self._attend, name="splitinfer-planning", daemon=True)
 
-    def start(self, read_power: Callable[[], PowerRead], every_ms: float) -> None:
-        """Starts the thread; the battery is read at once and then every `every_ms`."""
-        self._power, self._power_every_ms = read_power, every_ms
-        self.hear(read_power())
-        self._power_due_ms = now_ms() + every_ms
+    def start(self, probe: Callable[[Sequence[int]], None], read_power: Callable[[], PowerRead], every_ms: float) -> None:
+        """Starts the thread.
+
+        Args:
+            probe: sends messages of these sizes, in order, and does not wait for them.
+            read_power: reads the battery, now and then every `every_ms`. What it raises is logged: it is read again next time.
+            every_ms: see there.
+        """
+        self._probe, self._power, self._power_every_ms = probe, read_power, every_ms
+        self._read_power(now_ms())
         self._thread.start()
 
     def hear(self, event: Event, at_ms: float | None = None) -> None:
@@ -80,11 +88,21 @@ class Planning:
                 wakeup_at_ms = self._scheduler.wakeup_at_ms
                 if wakeup_at_ms is not None and wakeup_at_ms <= at_ms:
                     self._say(self._scheduler.wake(at_ms), at_ms)
-            for nbytes in probes:
-                self._probe(nbytes)
-            if self._power is not None and self._power_due_ms <= at_ms:
-                self._power_due_ms = at_ms + self._power_every_ms
-                self.hear(self._power())
+            if probes and self._probe is not None:
+                self._probe(probes)
+            if self._power_due_ms <= at_ms:
+                self._read_power(at_ms)
+
+    def _read_power(self, at_ms: float) -> None:
+        self._power_due_ms = at_ms + self._power_every_ms
+        if self._power is None:
+            return
+        try:
+            event = self._power()
+        except Exception:  # the application's own reader; timers and probes must outlive it
+            log.exception("the battery could not be read")
+        else:
+            self.hear(event)
 
     def _due_ms(self) -> float:
         wakeup_at_ms = self._scheduler.wakeup_at_ms

@@ -34,7 +34,7 @@ class Hedges:
         """Adds a request's share; says whether a race is allowed now."""
         with self._lock:
             self._kept = min(self._kept + share, HEDGES_KEPT)
-            return self._kept >= 1.0
+            return share > 0 and self._kept >= 1.0
 
     def spend(self) -> None:
         """A race was run."""

@@ -1,0 +1,100 @@
+"""The small parts of a device, each on its own."""
+
+from __future__ import annotations
+
+import threading
+from itertools import count
+
+import pytest
+from prometheus_client import CollectorRegistry, generate_latest
+
+from splitinfer.backends.power import read_power
+from splitinfer.backends.prometheus import DeviceMetrics
+from splitinfer.device.feed import Feed, Listener
+from splitinfer.device.pipeline import in_order
+from splitinfer.device.planning import Planning
+from splitinfer.device.requests import Hedges
+from splitinfer.events import LinkChanged, PowerRead, Recorded
+from splitinfer.scheduler import Scheduler
+
+EVENT = LinkChanged(True)
+
+
+def test_hedges_are_a_share_of_the_requests():
+    hedges = Hedges()
+    raced = 0
+    for _ in range(100):
+        if hedges.earn(0.25):
+            hedges.spend()
+            raced += 1
+    assert raced == 26, "one in four, and the one that a client begins with"
+
+
+def test_a_share_of_nothing_allows_nothing():
+    assert not Hedges().earn(0.0)
+
+
+def test_a_result_does_not_wait_for_the_next_input_that_is_worth_it():
+    """A trigger that fires once, on a source that never ends."""
+    results = in_order(count(), lambda item: item + 100, worth=lambda item: item == 3)
+    assert next(results) == 103
+    results.close()
+
+
+def test_a_battery_that_cannot_be_read_is_read_again(caplog):
+    feed = Feed(0.0)
+    planning = Planning(Scheduler(), feed)
+    heard = threading.Event()
+    feed.subscribe(lambda event: heard.set() if isinstance(event, PowerRead) else None)
+    readings = iter([OSError("no sensor"), OSError("no sensor"), PowerRead(0.5)])
+
+    def read():
+        reading = next(readings, PowerRead(0.5))
+        if isinstance(reading, OSError):
+            raise reading
+        return reading
+
+    planning.start(lambda _sizes: None, read, every_ms=1.0)
+    assert heard.wait(5)
+    planning.close()
+    feed.close()
+    assert caplog.text.count("the battery could not be read") == 2
+
+
+def test_a_feed_ends_where_a_listener_is_full_and_counts_what_was_lost():
+    listener = Listener(2)
+    for seq in range(3):
+        listener.offer(Recorded(seq, 0.0, EVENT))
+    listener.end()
+    assert [recorded.seq for recorded in listener] == [1]
+    assert listener.dropped == 2
+
+
+def test_on_mains_there_is_no_charge_to_show():
+    registry = CollectorRegistry()
+    metrics = DeviceMetrics(registry)
+    metrics(PowerRead(None))
+    assert b"battery" not in generate_latest(registry)
+    metrics(PowerRead(0.25))
+    assert b"splitinfer_battery_ratio 0.25" in generate_latest(registry)
+
+
+@pytest.mark.parametrize(
+    ("status", "charging"),
+    [("Charging", True), ("Full", True), ("Not charging", True), ("Discharging", False), ("Unknown", None), ("", None)],
+)
+def test_a_battery_of_linux(tmp_path, status, charging):
+    for name, kind in (("AC", "Mains"), ("BAT0", "Battery")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "type").write_text(kind + "\n")
+    (tmp_path / "BAT0" / "capacity").write_text("42\n")
+    (tmp_path / "BAT0" / "status").write_text(status + "\n")
+    assert read_power(tmp_path) == PowerRead(0.42, charging)
+
+
+def test_a_mouse_is_not_the_battery(tmp_path):
+    (tmp_path / "mouse").mkdir()
+    for name, text in (("type", "Battery"), ("scope", "Device"), ("capacity", "10")):
+        (tmp_path / "mouse" / name).write_text(text)
+    assert read_power(tmp_path) == PowerRead(None, None)
+    assert read_power(tmp_path / "nowhere") == PowerRead(None, None)

@@ -34,15 +34,31 @@ SMALL_PROBE_BYTES = 1000
 OURS = "splitinfer"
 
 
+def _slowdowns(_ctx: click.Context, _option: click.Parameter, text: str | None) -> list[float]:
+    try:
+        slowdowns = [float(part) for part in text.split(",")] if text else []
+    except ValueError:
+        slowdowns = [0.0]
+    if not all(slowdown >= 1 for slowdown in slowdowns):
+        raise click.BadParameter(f"factors of 1 or more, for example 2,4,8,16; got {text!r}")
+    return slowdowns
+
+
 @click.command("demo")
-@click.option("--device-slowdown", type=float, default=DEFAULT_SLOWDOWN, show_default=True, help="This machine, slowed down.")
-@click.option("--sweep", help="Run everything for each of these slowdowns, for example 2,4,8,16.")
+@click.option(
+    "--device-slowdown",
+    type=click.FloatRange(min=1),
+    default=DEFAULT_SLOWDOWN,
+    show_default=True,
+    help="This machine, slowed down.",
+)
+@click.option("--sweep", callback=_slowdowns, help="Run everything for each of these slowdowns, for example 2,4,8,16.")
 @click.option("--report", type=click.Path(path_type=Path), default=Path("demo-report.html"), show_default=True)
 @click.option("--keep", type=click.Path(path_type=Path), help="Keep the bundles in this folder.")
 @json_option
-def command(device_slowdown: float, sweep: str | None, report: Path, keep: Path | None, as_json: bool) -> int:
+def command(device_slowdown: float, sweep: list[float], report: Path, keep: Path | None, as_json: bool) -> int:
     """Stream photos through a link that goes WiFi, LTE, tunnel, LTE, WiFi, while the battery drains."""
-    slowdowns = [float(part) for part in sweep.split(",")] if sweep else [device_slowdown]
+    slowdowns = sweep or [device_slowdown]
     with ExitStack() as stack:
         folder = keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="splitinfer-demo-")))
         folder.mkdir(parents=True, exist_ok=True)

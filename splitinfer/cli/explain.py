@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import exp
 from pathlib import Path
 from typing import Any
 
@@ -18,21 +19,22 @@ RATES_MBPS = tuple(round(0.1 * 10 ** (step / 20), 3) for step in range(75))
 """0.1 to 500 Mbit/s, twenty steps a decade: where the verdict looks for flips."""
 P90 = 1.2816
 """Standard normal quantile."""
+POSITIVE = click.FloatRange(min=0, min_open=True)
 
 
 @click.command("explain")
 @click.argument("bundle", type=click.Path(path_type=Path))
-@click.option("--uplink-mbps", type=float, required=True, help="Rate of the link, upwards.")
-@click.option("--rtt-ms", type=float, required=True, help="Round trip.")
-@click.option("--spread", type=float, default=0.3, show_default=True, help="Standard deviation of ln(rate).")
+@click.option("--uplink-mbps", type=POSITIVE, required=True, help="Rate of the link, upwards.")
+@click.option("--rtt-ms", type=click.FloatRange(min=0), required=True, help="Round trip.")
+@click.option("--spread", type=click.FloatRange(min=0), default=0.3, show_default=True, help="Standard deviation of ln(rate).")
 @click.option("--latency-ms", type=float, help="Latency budget.")
 @click.option("--accuracy-loss-max", type=float, default=0.01, show_default=True)
 @click.option("--strict", is_flag=True, help="Hold the 95 % bound of the accuracy loss against the budget, not the estimate.")
 @click.option("--depth-min", type=float, default=0.0, help="Privacy floor: share of the compute that stays on the device.")
-@click.option("--battery", type=float, help="Charge, 0 to 1; default: mains.")
-@click.option("--device-slowdown", type=float, default=1.0, show_default=True, help="Slower than the profiled machine.")
-@click.option("--cloud-speedup", type=float, default=1.0, show_default=True, help="Faster than the profiled machine.")
-@click.option("--queue-ms", type=float, default=0.0, show_default=True, help="Waiting time in the cloud.")
+@click.option("--battery", type=click.FloatRange(0, 1), help="Charge, 0 to 1; default: mains.")
+@click.option("--device-slowdown", type=POSITIVE, default=1.0, show_default=True, help="Slower than the profiled machine.")
+@click.option("--cloud-speedup", type=POSITIVE, default=1.0, show_default=True, help="Faster than the profiled machine.")
+@click.option("--queue-ms", type=click.FloatRange(min=0), default=0.0, show_default=True, help="Waiting time in the cloud.")
 @json_option
 def command(bundle: Path, as_json: bool, **given: Any) -> int:
     """Show every plan of BUNDLE with its predicted cost, the pick, why, and the verdict."""
@@ -58,12 +60,10 @@ class Case:
     profile: Profile
     conditions: Conditions
     budget: Budget
-    depth_of_n: int
+    n: int
 
     def at(self, uplink_mbps: float) -> Conditions:
         """The same conditions at another rate."""
-        from dataclasses import replace
-
         assert self.conditions.uplink is not None
         return replace(self.conditions, uplink=replace(self.conditions.uplink, rate_bps=uplink_mbps * 1e6))
 
@@ -75,8 +75,6 @@ class Case:
         """One plan with its predicted cost."""
         uplink = self.conditions.uplink
         assert uplink is not None
-        from math import exp
-
         power = self.table.power
         cost = predict(offer, self.conditions, power)
         slow = predict(offer, self.conditions, power, rate_bps=uplink.rate_bps * exp(-P90 * uplink.spread))
@@ -109,7 +107,7 @@ class Case:
 
     def _kind(self, decision: Decision) -> str:
         cut = decision.plan.cut
-        return "upload" if cut == 0 else "device" if cut == self.depth_of_n else f"split at cut {cut}"
+        return "upload" if cut == 0 else "device" if cut == self.n else f"split at cut {cut}"
 
 
 def _case(bundle: Bundle, given: dict[str, Any]) -> Case:

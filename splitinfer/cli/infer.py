@@ -32,15 +32,27 @@ TOP = 5
 @click.option("--policy", default="robust", show_default=True, help="robust, or static:CUT/CODEC.")
 @click.option("--latency-ms", type=float, help="Latency budget.")
 @click.option("--accuracy-loss-max", type=float, default=0.01, show_default=True)
-@click.option("--device-slowdown", type=float, default=1.0, help="Pretend that this device is so many times slower.")
-@click.option("--ca", type=click.Path(exists=True, path_type=Path), help="CA certificate of the cloud: speak TLS.")
+@click.option(
+    "--device-slowdown", type=click.FloatRange(min=1), default=1.0, help="Pretend that this device is so many times slower."
+)
+@click.option(
+    "--ca",
+    type=click.Path(exists=True, path_type=Path),
+    help="Speak TLS: the authority that vouches for the cloud; default with --cert: those that gRPC knows.",
+)
 @click.option("--cert", type=click.Path(exists=True, path_type=Path), help="This device's certificate (mTLS).")
 @click.option("--key", type=click.Path(exists=True, path_type=Path), help="This device's private key (mTLS).")
 @click.option("--token-file", type=click.Path(exists=True, path_type=Path), help="Bearer token.")
 @click.option("--insecure", is_flag=True, help="Allow plaintext to addresses other than loopback.")
 @click.option("--events", type=click.Path(path_type=Path), help="Append events to this file, as JSON Lines.")
 @click.option("--metrics-port", type=int, help="Prometheus metrics of this device on loopback; 0 = any free port.")
-@click.option("--repeat", default=1, show_default=True, help="Run the input so often; the last result is shown.")
+@click.option(
+    "--repeat",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Run the input so often; the last result is shown.",
+)
 @json_option
 def command(bundle: Path, source: Path, as_json: bool, **given: Any) -> int:
     """Run one input through BUNDLE."""
@@ -55,7 +67,7 @@ def command(bundle: Path, source: Path, as_json: bool, **given: Any) -> int:
         metrics_port=given["metrics_port"],
     )
     budget = Budget(latency_ms=given["latency_ms"], accuracy_loss_max=given["accuracy_loss_max"])
-    tls = Tls(given["ca"], given["cert"], given["key"]) if given["ca"] else None
+    tls = Tls(given["ca"], given["cert"], given["key"]) if given["ca"] or given["cert"] or given["key"] else None
     cloud = given["cloud"].split(",") if given["cloud"] else None
     with _client(opened, cloud, tls=tls, token=token, budget=budget, settings=settings) as client:
         for _ in range(given["repeat"]):

@@ -12,8 +12,8 @@ import click
 @click.command("link")
 @click.option("--listen", required=True, help="HOST:PORT; port 0 = any.")
 @click.option("--to", "target", required=True, help="HOST:PORT of the cloud.")
-@click.option("--uplink-mbps", type=float, help="Rate upwards; default: unlimited.")
-@click.option("--rtt-ms", type=float, default=0.0, show_default=True, help="Round trip that is added.")
+@click.option("--uplink-mbps", type=click.FloatRange(min=0, min_open=True), help="Rate upwards; default: unlimited.")
+@click.option("--rtt-ms", type=click.FloatRange(min=0), default=0.0, show_default=True, help="Round trip that is added.")
 @click.option("--trace", type=click.Path(exists=True, path_type=Path), help="Follow a recorded network (CSV: t_s,up_mbps,...).")
 def command(listen: str, target: str, uplink_mbps: float | None, rtt_ms: float, trace: Path | None) -> int:
     """Forward TCP from --listen to --to through a shaped link, until Ctrl-C; prints its address as JSON."""

@@ -143,10 +143,32 @@ def test_what_cannot_be_done_is_said_in_one_line(capsys, folder, tmp_path, argum
         assert json.loads(out)["error"]["type"] == kind
 
 
-@pytest.mark.parametrize("arguments", [["infer"], ["nothing"], ["infer", "x", "--input"], ["explain", "x"]])
-def test_wrong_usage_exits_with_2(capsys, arguments):
-    assert run(arguments) == 2
+WRONG = [
+    "infer",
+    "nothing",
+    "infer x --input",
+    "infer {0}/net.bundle --input {0}/one.npz --repeat 0",
+    "infer {0}/net.bundle --input {0}/one.npz --device-slowdown 0",
+    "explain x",
+    "explain {0}/net.bundle --uplink-mbps 0 --rtt-ms 10",
+    "explain {0}/net.bundle --uplink-mbps 1 --rtt-ms 10 --cloud-speedup 0",
+    "explain {0}/net.bundle --uplink-mbps 1 --rtt-ms 10 --battery 80",
+    "link --listen 127.0.0.1:0 --to 127.0.0.1:9 --uplink-mbps 0",
+    "demo --sweep fast",
+    "demo --sweep 2,0",
+]
+
+
+@pytest.mark.parametrize("arguments", WRONG)
+def test_wrong_usage_exits_with_2(capsys, folder, arguments):
+    assert run(arguments.format(folder).split()) == 2
     assert capsys.readouterr().err
+
+
+def test_a_certificate_alone_already_means_tls(folder):
+    """It was not meant for plaintext: without its key it is refused rather than forgotten."""
+    command = ["infer", str(folder / "net.bundle"), "--input", str(folder / "one.npz"), "--cloud", "127.0.0.1:9"]
+    assert run([*command, "--cert", str(folder / "one.npz")]) == 1
 
 
 def test_a_policy_or_an_address_that_cannot_be_read_is_wrong_usage(capsys, folder):

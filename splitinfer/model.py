@@ -158,13 +158,17 @@ class Model:
         """Refuses inputs that do not fit.
 
         Raises:
-            InvalidInput: a tensor is missing, unknown, or of another dtype or shape.
+            InvalidInput: a tensor is missing, unknown, no array, empty, or of another dtype or shape.
         """
         specs = {t.name: t for t in self.inputs}
         if tensors.keys() != specs.keys():
             raise InvalidInput(f"expected inputs {sorted(specs)}, got {sorted(tensors)}")
         for name, array in tensors.items():
             spec = specs[name]
+            if not isinstance(array, np.ndarray):
+                raise InvalidInput(f"input {name!r}: expected a numpy array, got {type(array).__name__}")
+            if not array.size:
+                raise InvalidInput(f"input {name!r} is empty ({list(array.shape)}): give at least one item")
             if array.dtype.name != spec.dtype or not spec.fits(array.shape):
                 want = ["?" if d is None else d for d in spec.shape]
                 raise InvalidInput(f"input {name!r}: expected {spec.dtype} {want}, got {array.dtype.name} {list(array.shape)}")

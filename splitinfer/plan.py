@@ -199,7 +199,6 @@ class Budget:
         strict: compare the 95 % bound, not the estimate.
         energy_mj: per request.
         uplink_bytes: per request.
-        memory_bytes: for loaded segments.
         depth_min: privacy floor: at least this share of the compute stays on the device before anything crosses.
         hedge_max_share: share of requests that may be computed twice to meet a deadline.
     """
@@ -209,7 +208,6 @@ class Budget:
     strict: bool = False
     energy_mj: float | None = None
     uplink_bytes: int | None = None
-    memory_bytes: int | None = None
     depth_min: float = 0.0
     hedge_max_share: float = 0.1
 

@@ -288,6 +288,12 @@ def test_a_budget_that_allows_nothing_is_refused_and_the_old_one_stays(cloud, ti
             client.infer(tiny_input(), budget=Budget(depth_min=0.99))
 
 
+@pytest.mark.parametrize("wrong", [[[1.0]], b"bytes", bytearray(8), np.zeros((0, 3, 8, 8), np.float32), np.zeros((1, 3, 8, 8))])
+def test_inputs_that_do_not_fit_are_refused_whatever_the_plan(bundle_path, wrong):
+    with Client(bundle_path) as client, pytest.raises(InvalidInput):
+        client.infer({"x": wrong})
+
+
 def test_plaintext_to_another_machine_is_refused_before_a_byte_is_sent(bundle_path):
     with pytest.raises(SecurityError, match="plaintext"):
         Client(bundle_path, "192.0.2.1:8443")

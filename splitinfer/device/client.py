@@ -91,6 +91,7 @@ class Client:
         self.settings = settings or Settings()
         self._bundle = bundle if isinstance(bundle, Bundle) else Bundle.open(Path(bundle), verify=self.settings.verify)
         self._hedges = Hedges()
+        self._metrics: Metrics | None = None
         self._packer = Packer(self.model, self._bundle.tables)
         self._feed = Feed(now_ms())
         self._planning = Planning(_scheduler(self.settings, budget), self._feed)
@@ -114,6 +115,11 @@ class Client:
     def conditions(self) -> Conditions:
         """What is believed of the link, the cloud and the battery."""
         return self._planning.scheduler.conditions
+
+    @property
+    def metrics_port(self) -> int | None:
+        """Where metrics are served on loopback; None = nowhere."""
+        return None if self._metrics is None else self._metrics.port
 
     @property
     def fallback(self) -> bool:
@@ -203,9 +209,9 @@ class Client:
             stack.callback(journal.close)
             self._feed.record(journal.write)
         if settings.metrics_port is not None:
-            metrics = Metrics("device", settings.metrics_port)
-            stack.callback(metrics.close)
-            self._feed.subscribe(metrics)
+            self._metrics = Metrics("device", settings.metrics_port)
+            stack.callback(self._metrics.close)
+            self._feed.subscribe(self._metrics)
         for observer in settings.observers:
             self._feed.subscribe(observer)
         stack.callback(self._feed.close)

@@ -99,7 +99,7 @@ class Feed:
         thread.start()
 
     def close(self, timeout_s: float = 2.0) -> None:
-        """Lets observers finish what is queued, for a moment."""
+        """Lets observers finish what is queued, for a moment; logs how many events were lost."""
         with self._lock:
             self._closed = True
             listeners = tuple(self._listeners)
@@ -107,6 +107,8 @@ class Feed:
             listener.end()
         for thread in self._threads:
             thread.join(timeout_s)
+        if dropped := self.dropped:
+            log.warning("%d events were dropped: an observer or a reader of events was too slow", dropped)
 
 
 def _deliver(listener: Listener, write: Callable[[Recorded], None]) -> None:

@@ -26,7 +26,7 @@ class Settings:
         power_every_ms: how often it is read.
         observers: hear every event, from the first.
         events_file: events as JSON Lines.
-        metrics_port: serve Prometheus metrics on loopback at this port; 0 = any free one.
+        metrics_port: serve Prometheus metrics on loopback at this port; 0 = any free one (`Client.metrics_port`).
         verify: check the bundle's hashes when it is opened. Switch it off only where something else guards the files.
     """
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+import urllib.request
 
 import numpy as np
 import pytest
@@ -261,6 +262,19 @@ def test_events_are_written_as_json_lines(bundle_path, tmp_path):
     assert inferred["plan"] == {"cut": 3, "codec": "none"}
     assert inferred["cost"]["latency_ms"] > 0
     assert inferred["version"] == 1
+
+
+def test_metrics_are_served_on_any_free_port(bundle_path):
+    with Client(bundle_path, settings=Settings(metrics_port=0)) as client:
+        client.infer(tiny_input())
+        until_s = time.monotonic() + 5
+        text = b""
+        while b'splitinfer_requests_total{outcome="local"} 1.0' not in text:
+            assert time.monotonic() < until_s, text
+            with urllib.request.urlopen(f"http://127.0.0.1:{client.metrics_port}/metrics") as reply:
+                text = reply.read()
+    with Client(bundle_path) as client:
+        assert client.metrics_port is None
 
 
 def test_events_can_be_read_as_they_come(bundle_path):

@@ -70,6 +70,15 @@ def test_a_feed_ends_where_a_listener_is_full_and_counts_what_was_lost():
     assert listener.dropped == 2
 
 
+def test_events_that_were_lost_are_told_at_the_end(caplog):
+    feed = Feed(0.0, capacity=1)
+    feed.listen()
+    feed.say(EVENT, 0.0)
+    feed.say(EVENT, 0.0)
+    feed.close()
+    assert "2 events were dropped" in caplog.text, "the second, and the first to make room for the end"
+
+
 def test_on_mains_there_is_no_charge_to_show():
     registry = CollectorRegistry()
     metrics = DeviceMetrics(registry)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import shutil
 import signal
+import socket
 import tempfile
 import threading
 import time
@@ -27,6 +28,8 @@ from splitinfer.errors import Unreachable
 
 __all__ = ["Running", "ServeSettings", "start"]
 
+CONNECT_S = 3.0
+"""How long a cluster may take to accept a connection."""
 SETTLE_S = 0.5
 """How long Ray's own processes take to end at SIGTERM."""
 
@@ -88,6 +91,8 @@ def start(settings: ServeSettings) -> Running:
     settings = settings.absolute()
     if settings.ray_address is None:
         _check_here(settings)
+    else:
+        _check_there(settings.ray_address)
     folder = tempfile.mkdtemp(prefix="splitinfer-")
     try:
         tails.join(settings.ray_address, folder)
@@ -113,6 +118,16 @@ def _check_here(settings: ServeSettings) -> None:
         if wanted and not is_free(host, wanted):
             address = join_address(host, wanted)
             raise Unreachable(f"{address} is taken, or not of this machine: choose another {option} (port 0 = any)")
+
+
+def _check_there(address: str) -> None:
+    """Ray itself would write about a cluster that is not there for two minutes."""
+    if address == "auto":
+        return
+    try:
+        socket.create_connection(split_address(address), timeout=CONNECT_S).close()
+    except (OSError, ValueError) as error:
+        raise Unreachable(f"no Ray cluster at {address}: check --ray-address (HOST:PORT of its head, or auto)") from error
 
 
 def _leave(folder: str) -> None:

@@ -38,8 +38,6 @@ LOOPBACK = "127.0.0.2"
 """Ray would put the machine's public address in the place of 127.0.0.1."""
 OBJECT_STORE_BYTES = 100 << 20
 """Tensors do not pass through Ray."""
-CONNECT_S = 3.0
-"""How long a cluster may take to accept a connection."""
 _EndpointsActor = ray.remote(num_cpus=0, max_restarts=-1)(Endpoints)
 _log = logging.getLogger(__name__)
 
@@ -167,13 +165,10 @@ def join(address: str | None, folder: str) -> None:
 
 def _join_there(address: str) -> None:
     try:
-        if address != "auto":
-            # Ray itself would write about it for two minutes.
-            socket.create_connection(split_address(address), timeout=CONNECT_S).close()
         ray.init(address, namespace=NAMESPACE, logging_level=logging.ERROR, log_to_driver=False)
     except (OSError, ValueError, RuntimeError, RayError) as error:
         raise Unreachable(
-            f"cannot join a Ray cluster at {address}: check --ray-address (HOST:PORT of its head, or auto) and RAY_AUTH_TOKEN"
+            f"cannot join a Ray cluster at {address}: check --ray-address, RAY_AUTH_TOKEN, and that both run the same Ray"
         ) from error
 
 

@@ -153,8 +153,25 @@ def test_what_cannot_work_is_said_before_ray_starts(start: Start, settings: Serv
         start(replace(settings, **change))
 
 
-def test_a_taken_port_is_said_before_ray_starts(start: Start, settings: ServeSettings) -> None:
+@pytest.mark.parametrize("option", ["listen", "metrics_port", "health_port"])
+def test_a_taken_port_is_said_before_ray_starts(start: Start, settings: ServeSettings, option: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
-        listen = f"127.0.0.1:{other.getsockname()[1]}"
-        with pytest.raises(Unreachable, match="is taken"):
-            start(replace(settings, listen=listen))
+        port = other.getsockname()[1]
+        change = {option: f"127.0.0.1:{port}" if option == "listen" else port}
+        with pytest.raises(Unreachable, match=f"{port} is taken.*--{option.replace('_', '-')}"):
+            start(replace(settings, **change))
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "nowhere", "ray://127.0.0.1:1"])
+def test_a_cluster_that_is_not_there_is_said_at_once(start: Start, settings: ServeSettings, address: str) -> None:
+    with pytest.raises(Unreachable, match="--ray-address"):
+        start(replace(settings, ray_address=address))
+
+
+def test_replicas_that_cannot_start_say_why_and_leave_nothing(local_ray: ModuleType, settings: ServeSettings) -> None:
+    """On a cluster the bundles are looked for where the replicas run."""
+    from ray import serve
+
+    with pytest.raises(Unreachable, match="this is no bundle"):
+        local_ray.deploy(replace(settings, bundles=("/nowhere.bundle",), replicas=1), "broken")
+    assert "broken" not in serve.status().applications

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -128,6 +129,24 @@ def test_half_of_the_files_is_refused(pki: Pki, tmp_path: Path) -> None:
         (ServeSettings(("b",), client_ca=pki.ca), "need TLS"),
         (ServeSettings(("b",), token_file=tmp_path / "missing"), "cannot read"),
         (ServeSettings(("b",), token_file=tmp_path / "empty"), "no token"),
+    ):
+        with pytest.raises(SecurityError, match=words):
+            open_gate(settings)
+
+
+def test_files_that_are_not_what_they_should_be_are_named(pki: Pki, tmp_path: Path) -> None:
+    """gRPC would take them and, later on, only say that it cannot bind the port."""
+    cert, key = pki.server
+    (tmp_path / "noise").write_text("noise")
+    locked = tmp_path / "locked"
+    command = ["openssl", "ec", "-in", key, "-aes256", "-passout", "pass:secret", "-out", locked]
+    subprocess.run(command, check=True, capture_output=True)
+    for settings, words in (
+        (ServeSettings(("b",), tls_cert=cert, tls_key=tmp_path / "noise"), "noise"),
+        (ServeSettings(("b",), tls_cert=cert, tls_key=pki.client[1]), "client.key"),
+        (ServeSettings(("b",), tls_cert=cert, tls_key=locked), "unencrypted"),
+        (ServeSettings(("b",), tls_cert=cert, tls_key=tmp_path), "Is a directory"),
+        (ServeSettings(("b",), tls_cert=cert, tls_key=key, client_ca=tmp_path / "noise"), "authority of your clients"),
     ):
         with pytest.raises(SecurityError, match=words):
             open_gate(settings)

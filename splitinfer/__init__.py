@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from splitinfer.events import PlanChanged as PlanChanged
     from splitinfer.events import PowerRead as PowerRead
     from splitinfer.events import ProbeDue as ProbeDue
+    from splitinfer.events import Recorded as Recorded
+    from splitinfer.events import RequestRefused as RequestRefused
     from splitinfer.events import Transferred as Transferred
     from splitinfer.plan import Budget as Budget
     from splitinfer.plan import Conditions as Conditions
@@ -54,6 +56,8 @@ _HOME = {
     "PlanChanged": "events",
     "PowerRead": "events",
     "ProbeDue": "events",
+    "Recorded": "events",
+    "RequestRefused": "events",
     "Transferred": "events",
     "Budget": "plan",
     "Conditions": "plan",

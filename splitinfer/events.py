@@ -26,7 +26,7 @@ class Outcome(StrEnum):
     RACED_REMOTE = "raced_remote"
     """Both were asked; the cloud was first."""
     RESUMED = "resumed"
-    """The cloud did not answer; the device went on from what it held."""
+    """The cloud did not answer, or could not be asked; the device went on from what it held."""
     EXPIRED = "expired"
     """No answer by the deadline (only where the device cannot finish alone)."""
     REFUSED = "refused"

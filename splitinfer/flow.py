@@ -16,7 +16,7 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 
 from splitinfer.engine import Held
-from splitinfer.errors import RemoteError, SecurityError
+from splitinfer.errors import SplitInferError
 from splitinfer.events import Outcome
 from splitinfer.model import Model, Tensors
 from splitinfer.payload import Payload
@@ -68,10 +68,11 @@ class Ran:
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """The payload, and the time it took to make."""
+    """The payload, or why these tensors cannot cross (an intermediate one is empty, say), and the time it took."""
 
-    payload: Payload
+    payload: Payload | None
     elapsed_ms: float
+    error: SplitInferError | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,7 @@ class Sent:
         reply: the cloud answered (first).
         outputs: decoded from the reply.
         ran: the device finished first.
-        error: neither: the cloud failed, and nothing was computed here meanwhile.
+        error: neither: the cloud failed, or was not asked, and nothing was computed here meanwhile.
         elapsed_ms: wall time until that was known.
         raced_ms: time the device spent on computing the rest while waiting; 0 where it did not.
     """
@@ -91,7 +92,7 @@ class Sent:
     reply: Reply | None = None
     outputs: Tensors | None = None
     ran: Ran | None = None
-    error: RemoteError | SecurityError | None = None
+    error: SplitInferError | None = None
     raced_ms: float = 0.0
 
 
@@ -179,6 +180,7 @@ def infer(model: Model, held: Held, plan: Callable[[int], Plan], terms: Terms) -
     Raises:
         RemoteError: the cloud did not answer, and this device does not hold the rest.
         SecurityError: the cloud did not accept the credentials, and this device does not hold the rest.
+        InvalidInput: what is held cannot cross, and this device does not hold the rest.
     """
     trail = _Trail(model)
     while (chosen := plan(held.at)).cut > held.at:
@@ -186,15 +188,15 @@ def infer(model: Model, held: Held, plan: Callable[[int], Plan], terms: Terms) -
     if held.at == model.n:
         return trail.answer(held.outputs(), chosen, Outcome.LOCAL)
 
-    payload = yield from _encode(trail, held, chosen.codec)
-    sent = yield from _hand_over(model, held, payload, chosen, terms)
+    encoded = yield from _encode(trail, held, chosen.codec)
+    sent = yield from _hand_over(model, held, encoded, chosen, terms)
     if sent.reply is not None and sent.outputs is not None:
         trail.replied(sent.reply, sent.elapsed_ms)
         outcome = Outcome.RACED_REMOTE if sent.raced_ms else Outcome.REMOTE
         return trail.answer({**held.outputs(), **sent.outputs}, chosen, outcome, sent.raced_ms)
 
     lost_ms = sent.elapsed_ms - (sent.ran.elapsed_ms if sent.ran else 0.0)
-    trail.cost = replace(trail.cost, uplink_ms=max(lost_ms, 0.0), uplink_bytes=payload.nbytes)
+    trail.cost = replace(trail.cost, uplink_ms=max(lost_ms, 0.0), uplink_bytes=encoded.payload.nbytes if encoded.payload else 0)
     if sent.ran is not None:
         trail.ran(held.at, sent.ran)
         return trail.answer(sent.ran.held.outputs(), chosen, Outcome.RACED_LOCAL)
@@ -217,15 +219,17 @@ def _run(trail: _Trail, held: Held, stop: int) -> Generator[Effect, Done, Held]:
     return ran.held
 
 
-def _encode(trail: _Trail, held: Held, codec: str) -> Generator[Effect, Done, Payload]:
+def _encode(trail: _Trail, held: Held, codec: str) -> Generator[Effect, Done, Encoded]:
     encoded = yield Encode(held, codec)
     assert isinstance(encoded, Encoded)
     trail.cost = replace(trail.cost, encode_ms=encoded.elapsed_ms)
-    return encoded.payload
+    return encoded
 
 
-def _hand_over(model: Model, held: Held, payload: Payload, plan: Plan, terms: Terms) -> Generator[Effect, Done, Sent]:
-    send = Send(payload, terms.patience_until_ms(plan))
+def _hand_over(model: Model, held: Held, encoded: Encoded, plan: Plan, terms: Terms) -> Generator[Effect, Done, Sent]:
+    if encoded.payload is None:
+        return Sent(0.0, error=encoded.error)
+    send = Send(encoded.payload, terms.patience_until_ms(plan))
     start_at_ms = terms.race_from_ms(held.at) if model.whole else None
     sent = yield send if start_at_ms is None else Race(send, Run(held, model.n), start_at_ms)
     assert isinstance(sent, Sent)

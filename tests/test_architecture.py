@@ -38,7 +38,7 @@ PUBLIC = {
     *("Conditions", "Cost", "Outcome", "Plan", "Power", "Uplink"),
     # events
     *("Event", "BudgetSet", "Failed", "Inferred", "LinkChanged", "LoadReported", "ModelReady", "PlanChanged", "PowerRead"),
-    *("ProbeDue", "Transferred"),
+    *("ProbeDue", "Recorded", "RequestRefused", "Transferred"),
     # the error that all of ours are; the others are in splitinfer.errors
     "SplitInferError",
 }

@@ -14,7 +14,17 @@ from contextlib import contextmanager
 from threading import Condition
 
 from splitinfer.engine import Engine, Held, Stop
-from splitinfer.errors import CodecError, ModelError, Reason, Refused, RemoteError, SecurityError, Stopped, Unreachable
+from splitinfer.errors import (
+    CodecError,
+    InvalidInput,
+    ModelError,
+    Reason,
+    Refused,
+    RemoteError,
+    SecurityError,
+    Stopped,
+    Unreachable,
+)
 from splitinfer.events import Observer, RequestRefused
 from splitinfer.flow import Answer, Done, Effect, Encode, Encoded, Flow, Race, Ran, Run, Send, Sent
 from splitinfer.model import Tensors
@@ -117,7 +127,10 @@ class Driver:
     def _encode(self, held: Held, codec: str, encoded: Callable[[Plan], Payload | None]) -> Encoded:
         began_ms, began_cpu_s = now_ms(), time.thread_time()
         brought = encoded(Plan(held.at, codec)) if held.at == 0 else None
-        payload = brought or self._packer.pack(held.at, codec, held.plain())
+        try:
+            payload = brought or self._packer.pack(held.at, codec, held.plain())
+        except (InvalidInput, CodecError) as error:
+            return Encoded(None, now_ms() - began_ms, error)
         if self._slowdown > 1:
             time.sleep((self._slowdown - 1) * (time.thread_time() - began_cpu_s))
         return Encoded(payload, now_ms() - began_ms)

@@ -10,7 +10,7 @@ import logging
 import queue
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from threading import Lock, Thread
+from threading import Lock, Thread, current_thread
 
 from splitinfer.events import Event, Observer, Recorded
 
@@ -106,7 +106,8 @@ class Feed:
         for listener in listeners:
             listener.end()
         for thread in self._threads:
-            thread.join(timeout_s)
+            if thread is not current_thread():  # an observer may be who closes
+                thread.join(timeout_s)
         if dropped := self.dropped:
             log.warning("%d events were dropped: an observer or a reader of events was too slow", dropped)
 

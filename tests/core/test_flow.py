@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from splitinfer.errors import Unreachable
+from splitinfer.errors import InvalidInput, Unreachable
 from splitinfer.events import Outcome
 from splitinfer.flow import Answer, Encode, Encoded, Flow, Race, Ran, Run, Send, Sent, Terms, infer
 from splitinfer.model import Cut, Digest, Model, Segment, TensorSpec
@@ -43,6 +43,7 @@ class Hand:
     """Performs effects, one canned answer for what is sent, and remembers them."""
 
     sent: Sent | None = None
+    uncodable: bool = False
     effects: list[object] = field(default_factory=list)
 
     def drive(self, flow: Flow) -> Answer:
@@ -56,6 +57,8 @@ class Hand:
             match effect:
                 case Run(held, stop):
                     done = run(held, stop)
+                case Encode() if self.uncodable:
+                    done = Encoded(None, 1.0, InvalidInput("a tensor is empty"))
                 case Encode(held, codec):
                     done = Encoded(Payload(DIGEST, held.at, codec, ()), 1.0)
                 case Send() | Race():
@@ -138,6 +141,16 @@ def test_no_reply_is_an_error_where_the_rest_is_not_held():
     with pytest.raises(Unreachable):
         hand.drive(infer(model(holds=1), FakeHeld(0), lambda _at: Plan(1, "int8"), HEDGED))
     assert kinds(hand)[-1] == "Send", "a device that cannot finish does not race"
+
+
+def test_what_cannot_cross_is_finished_here():
+    hand = Hand(uncodable=True)
+    answer = hand.drive(infer(model(), FakeHeld(0), lambda _at: Plan(1, "int8"), HEDGED))
+    assert kinds(hand) == ["Run", "Encode", "Run"]
+    assert answer.outcome is Outcome.RESUMED
+    assert answer.cost.uplink_bytes == 0
+    with pytest.raises(InvalidInput, match="empty"):
+        hand.drive(infer(model(holds=1), FakeHeld(0), lambda _at: Plan(1, "int8"), HEDGED))
 
 
 def test_a_hedged_request_races_and_the_cloud_may_win():

@@ -11,7 +11,7 @@ import pytest
 from splitinfer.backends.ort import OrtEngine
 from splitinfer.bundle import Bundle
 from splitinfer.device.driver import Driver, now_ms
-from splitinfer.errors import EngineError, Reason, Refused, SecurityError, Stopped, Unreachable
+from splitinfer.errors import EngineError, InvalidInput, Reason, Refused, SecurityError, Stopped, Unreachable
 from splitinfer.events import Outcome, RequestRefused
 from splitinfer.flow import Terms, infer
 from splitinfer.payload import Packer
@@ -202,6 +202,18 @@ def test_an_engine_that_fails_in_a_race_says_so_and_stops_the_request(parts):
     assert remote.asked_to_stop.wait(5)
     del gated.run
     assert driver.run(held, 3).held.at == 3, "the engine is free again"
+
+
+def test_an_intermediate_tensor_that_cannot_cross_costs_no_answer(parts, want, monkeypatch):
+    driver, _, _, _ = made(parts)
+
+    def empty(*_):
+        raise InvalidInput("tensor 'a' is empty")
+
+    monkeypatch.setattr(parts[1], "pack", empty)
+    answer = ask(driver)
+    assert answer.outcome is Outcome.RESUMED
+    same(answer, want)
 
 
 def test_a_closed_driver_races_no_more_but_answers(parts, want):

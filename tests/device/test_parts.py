@@ -70,6 +70,18 @@ def test_a_feed_ends_where_a_listener_is_full_and_counts_what_was_lost():
     assert listener.dropped == 2
 
 
+def test_an_observer_may_close_the_feed():
+    feed, closed = Feed(0.0), threading.Event()
+
+    def close(_event):
+        feed.close()
+        closed.set()
+
+    feed.subscribe(close)
+    feed.say(EVENT, 0.0)
+    assert closed.wait(5)
+
+
 def test_events_that_were_lost_are_told_at_the_end(caplog):
     feed = Feed(0.0, capacity=1)
     feed.listen()

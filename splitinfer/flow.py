@@ -106,11 +106,11 @@ class Terms:
     """What a request is held to; points in time are on the driver's clock.
 
     Attributes:
-        patience_until_ms: plan -> when to give the cloud up, asked when the payload is ready; None = never.
+        patience_until_ms: payload -> when to give the cloud up, asked when it is ready; None = never.
         race_from_ms: cut -> when the device must start on the rest to be in time; None = do not race.
     """
 
-    patience_until_ms: Callable[[Plan], float | None]
+    patience_until_ms: Callable[[Payload], float | None]
     race_from_ms: Callable[[int], float | None]
 
 
@@ -189,7 +189,7 @@ def infer(model: Model, held: Held, plan: Callable[[int], Plan], terms: Terms) -
         return trail.answer(held.outputs(), chosen, Outcome.LOCAL)
 
     encoded = yield from _encode(trail, held, chosen.codec)
-    sent = yield from _hand_over(model, held, encoded, chosen, terms)
+    sent = yield from _hand_over(model, held, encoded, terms)
     if sent.reply is not None and sent.outputs is not None:
         trail.replied(sent.reply, sent.elapsed_ms)
         outcome = Outcome.RACED_REMOTE if sent.raced_ms else Outcome.REMOTE
@@ -226,10 +226,10 @@ def _encode(trail: _Trail, held: Held, codec: str) -> Generator[Effect, Done, En
     return encoded
 
 
-def _hand_over(model: Model, held: Held, encoded: Encoded, plan: Plan, terms: Terms) -> Generator[Effect, Done, Sent]:
+def _hand_over(model: Model, held: Held, encoded: Encoded, terms: Terms) -> Generator[Effect, Done, Sent]:
     if encoded.payload is None:
         return Sent(0.0, error=encoded.error)
-    send = Send(encoded.payload, terms.patience_until_ms(plan))
+    send = Send(encoded.payload, terms.patience_until_ms(encoded.payload))
     start_at_ms = terms.race_from_ms(held.at) if model.whole else None
     sent = yield send if start_at_ms is None else Race(send, Run(held, model.n), start_at_ms)
     assert isinstance(sent, Sent)

@@ -204,6 +204,16 @@ class Scheduler:
             raise ValueError(f"there is no plan {plan} on this device")
         return predict(offer, replace(self.conditions, uplink=self.conditions.uplink or ASSUMED_UPLINK), self._power)
 
+    def reply_ms(self, cut: int, nbytes: int) -> float:
+        """How long the reply to so many bytes should take under the present conditions, at the median rate of the link.
+
+        Unlike `predicted` it is of one request: a batch or a large picture is not of the bytes that samples had.
+        """
+        seen, profile = self.conditions, self.profile
+        link = seen.uplink or ASSUMED_UPLINK
+        tail_ms = profile.tail_ms[cut] if profile is not None and cut < len(profile.tail_ms) else 0.0
+        return link.rtt_ms + 8e3 * nbytes / link.rate_bps + (seen.queue_ms or 0.0) + seen.tail_scale * tail_ms
+
     def wake(self, now_ms: float) -> list[Event]:
         """Does what had to wait. Calling it too early or for nothing is harmless."""
         said: list[Event] = []

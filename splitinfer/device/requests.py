@@ -12,7 +12,8 @@ from threading import Lock
 
 from splitinfer.device.driver import now_ms
 from splitinfer.flow import Terms
-from splitinfer.plan import Budget, Plan
+from splitinfer.payload import Payload
+from splitinfer.plan import Budget
 from splitinfer.scheduler import Scheduler
 
 PATIENCE_FACTOR = 3.0
@@ -68,14 +69,11 @@ class Request:
         """Whether the budget's latency has passed."""
         return self.budget.latency_ms is not None and now_ms() > self.began_ms + self.budget.latency_ms
 
-    def _patience_until_ms(self, plan: Plan) -> float | None:
+    def _patience_until_ms(self, payload: Payload) -> float | None:
         due_ms = None if self.budget.latency_ms is None else self.began_ms + self.budget.latency_ms
         if not self.whole and due_ms is not None:
             return due_ms
-        cost = self.scheduler.predicted(plan)
-        expected_ms = cost.latency_ms - cost.head_ms - cost.encode_ms
-        if expected_ms == float("inf"):
-            expected_ms = 0.0
+        expected_ms = self.scheduler.reply_ms(payload.cut, payload.nbytes)
         return now_ms() + PATIENCE_FACTOR * expected_ms + PATIENCE_MIN_MS
 
     def _race_from_ms(self, cut: int) -> float | None:

@@ -75,8 +75,8 @@ def reply(**times: float) -> Reply:
     return Reply(Payload(DIGEST, 3, "raw", ()), tail_scale=None, elapsed_ms=40.0, uplink_bytes=99, rtt_ms=20.0, **known | times)
 
 
-PATIENT = Terms(lambda _plan: 500.0, lambda _cut: None)
-HEDGED = Terms(lambda _plan: 500.0, lambda cut: 100.0 + cut)
+PATIENT = Terms(lambda _payload: 500.0, lambda _cut: None)
+HEDGED = Terms(lambda _payload: 500.0, lambda cut: 100.0 + cut)
 
 
 def kinds(hand: Hand) -> list[str]:

@@ -98,13 +98,13 @@ def made(parts, answer=None):
 
 def ask(driver, race_from_ms=None):
     held = driver.engine.hold(0, tiny_input())
-    terms = Terms(lambda _plan: now_ms() + FOREVER_MS, lambda _cut: race_from_ms)
+    terms = Terms(lambda _payload: now_ms() + FOREVER_MS, lambda _cut: race_from_ms)
     return driver.drive(infer(driver.engine.model, held, lambda _at: Plan(1, "raw"), terms))
 
 
 def racing():
     """Terms that let the device start on the rest at once."""
-    return Terms(lambda _plan: now_ms() + FOREVER_MS, lambda _cut: now_ms())
+    return Terms(lambda _payload: now_ms() + FOREVER_MS, lambda _cut: now_ms())
 
 
 def raising(error):

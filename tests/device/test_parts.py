@@ -10,11 +10,15 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from splitinfer.backends.power import read_power
 from splitinfer.backends.prometheus import DeviceMetrics
+from splitinfer.device.driver import now_ms
 from splitinfer.device.feed import Feed, Listener
 from splitinfer.device.pipeline import in_order
 from splitinfer.device.planning import Planning
-from splitinfer.device.requests import Hedges
-from splitinfer.events import LinkChanged, PowerRead, Recorded
+from splitinfer.device.requests import Hedges, Request
+from splitinfer.events import LinkChanged, PowerRead, Recorded, Transferred
+from splitinfer.model import Digest
+from splitinfer.payload import Part, Payload
+from splitinfer.plan import Budget
 from splitinfer.scheduler import Scheduler
 
 EVENT = LinkChanged(True)
@@ -32,6 +36,29 @@ def test_hedges_are_a_share_of_the_requests():
 
 def test_a_share_of_nothing_allows_nothing():
     assert not Hedges().earn(0.0)
+
+
+def payload(nbytes: int) -> Payload:
+    return Payload(Digest("0" * 64), 1, "raw", (Part("t", "uint8", (nbytes,), "raw", (bytes(nbytes),)),))
+
+
+def test_patience_grows_with_what_is_sent():
+    """A batch is not given up after the time that one item would take."""
+    scheduler = Scheduler()
+    scheduler.handle(LinkChanged(True), 0.0)
+    for at_ms in range(4):
+        for nbytes in (256, 100_000):
+            scheduler.handle(Transferred(nbytes, 20.0 + 8e3 * nbytes / 2e6), float(at_ms))
+    request = Request(now_ms(), Budget(), hedged=False, whole=True, scheduler=scheduler)
+    wait_ms = [request.terms().patience_until_ms(payload(nbytes)) - now_ms() for nbytes in (1_000, 1_000_000)]
+    assert wait_ms[0] < 600
+    assert wait_ms[1] > 4_000, "a megabyte takes 4 s at 2 Mbit/s"
+
+
+def test_a_device_that_cannot_finish_waits_as_long_as_the_budget_allows():
+    began_ms = now_ms()
+    request = Request(began_ms, Budget(latency_ms=80), hedged=True, whole=False, scheduler=Scheduler())
+    assert request.terms().patience_until_ms(payload(1_000_000)) == began_ms + 80
 
 
 def test_a_result_does_not_wait_for_the_next_input_that_is_worth_it():

@@ -17,6 +17,9 @@ _START = b"\xff\xd8"
 _FRAME_MARKERS = (0xC0, 0xC1, 0xC2)
 """Baseline, extended, progressive (ITU-T T.81, table B.1)."""
 _FRAME = struct.Struct(">BHHB")
+_SCAN = b"\xff\xda"
+_SCANS_MAX = 64
+"""A progressive file has about ten. Each goes over the whole picture, so that thousands of twelve bytes would take minutes."""
 _FULL_CHROMA_FROM = 99
 """Up to 98, photographs give the same answers with halved chroma for 25 % fewer bytes; who asks for more wants colours, too."""
 
@@ -31,7 +34,9 @@ class Jpeg(PictureCodec):
         self._quality = quality
 
     def header(self, file: bytes) -> tuple[int, int]:
-        """Walks the segments up to the frame header."""
+        """Counts the scans, and walks the segments up to the frame header."""
+        if file.count(_SCAN) > _SCANS_MAX:
+            raise CorruptPayload(f"a JPEG file of more than {_SCANS_MAX} scans")
         at = len(_START) if file.startswith(_START) else len(file)
         while at + 4 + _FRAME.size <= len(file) and file[at] == 0xFF:
             if file[at + 1] in _FRAME_MARKERS:

@@ -149,6 +149,13 @@ def test_jpegs_of_other_kinds_are_refused() -> None:
     assert codec("jpeg:75").bind(IMAGE).decode([file("JPEG", progressive=True)], (1, 16, 16, 3)).shape == (1, 16, 16, 3)
 
 
+def test_a_jpeg_of_very_many_scans_is_refused() -> None:
+    """Each scan goes over the whole picture: a few megabytes of empty ones would keep a core busy for minutes."""
+    chunk = file("JPEG", progressive=True)
+    last = chunk[chunk.rindex(b"\xff\xda") : -2]
+    refused("jpeg:75", chunk[:-2] + 100 * last + chunk[-2:])
+
+
 def test_a_jpeg_with_two_frame_headers_is_refused() -> None:
     chunk = file("JPEG")
     at = chunk.index(b"\xff\xc0")

@@ -15,13 +15,16 @@ from splitinfer.build import cuts, feeds, segments
 from splitinfer.build.answers import check_labels
 from splitinfer.build.boundaries import Order, orders
 from splitinfer.build.check import TOLERANCE, difference
-from splitinfer.build.graph import Graph
+from splitinfer.build.graph import DTYPES, Graph
 from splitinfer.build.image import Preprocessing, fold
 from splitinfer.build.load import content_hash, read, simplify
 from splitinfer.build.options import BuildOptions
 from splitinfer.bundle import CutEntry, Draft
 from splitinfer.errors import EngineError, InvalidInput, UnsupportedModel
 from splitinfer.model import Tensors, TensorSpec
+
+OPSET_MIN = 7
+"""The first that ONNX Runtime promises to run."""
 
 Answer = Callable[[Tensors], Tensors]
 
@@ -58,7 +61,7 @@ def analyse(path: Path, options: BuildOptions) -> Subject:
     model = read(path)
     as_it_is = model.SerializeToString()
     simplify(model)
-    original = _runnable(as_it_is)
+    original = _runnable(as_it_is, min((opset.version for opset in model.opset_import if not opset.domain), default=OPSET_MIN))
     model_hash = content_hash(model)
     folded = fold(model, options.image_input) if options.image_input else None
     uncut = _answers(original, folded)
@@ -87,11 +90,12 @@ def analyse(path: Path, options: BuildOptions) -> Subject:
     return Subject(draft, uncut, trials)
 
 
-def _runnable(model: bytes) -> Uncut:
+def _runnable(model: bytes, opset: int) -> Uncut:
     try:
         return Uncut(model)
     except EngineError as error:
-        raise UnsupportedModel(str(error)) from error
+        hint = f"; its opset is {opset}, export it with {OPSET_MIN} or newer" if opset < OPSET_MIN else ""
+        raise UnsupportedModel(f"{error}{hint}") from error
 
 
 def _answers(original: Uncut, folded: Preprocessing | None) -> Answer:
@@ -112,6 +116,7 @@ def _trials(graph: Graph, options: BuildOptions, uncut: Answer) -> tuple[Tensors
             return feeds.random_feed(graph, batch)
         return feeds.sample_feeds(specs, options.samples, batch)[0]
 
+    _refuse_uncarried(graph)
     if options.samples is not None:
         _check_samples(specs, options)
     first = trial(1)
@@ -125,6 +130,13 @@ def _trials(graph: Graph, options: BuildOptions, uncut: Answer) -> tuple[Tensors
             raise UnsupportedModel(f"output {name!r} has no finite value on trial, so no cut can be checked: {hint}")
     two = trial(2) if feeds.has_batch(graph) else None
     return (first, two) if two is not None and _batches(uncut, two) else (first,)
+
+
+def _refuse_uncarried(graph: Graph) -> None:
+    """Strings and the like as outputs; what is not known before a run is looked at after it."""
+    for name in graph.outputs:
+        if name in graph.values and graph.values[name].type.tensor_type.elem_type not in DTYPES:
+            raise UnsupportedModel(f"output {name!r} has no type that an array can carry: put a Cast before it")
 
 
 def _batches(uncut: Answer, two: Tensors) -> bool:

@@ -113,6 +113,8 @@ def _objection(graph: Graph, names: Sequence[str], hidden: Collection[str]) -> s
     for name in names:
         if graph.spec(name) is None:
             return f"the type or shape of {name!r} is unknown, or no array can carry it"
+        if 0 in (graph.shape(name) or ()):
+            return f"{name!r} was empty on trial, and nothing empty crosses: give samples where it is not"
     return None
 
 

@@ -60,11 +60,16 @@ def _feeds(subject: Subject, engine: OrtEngine, samples: Mapping[str, Array]) ->
     return feeds.sample_feeds(engine.model.inputs, samples, batch)
 
 
+def _halves(engine: OrtEngine, options: BuildOptions) -> score.Halves:
+    assert options.samples is not None
+    return score.halves(options.samples, options.labels, together=engine.model.inputs[0].shape[0] or 1)
+
+
 def _calibrate(subject: Subject, engine: OrtEngine, options: BuildOptions) -> dict[str, bytes]:
     if options.samples is None:
         return {}
     options.tell("calibrate", 0, 1)
-    choosing, _, _ = score.halves(options.samples, options.labels)
+    choosing, _, _ = _halves(engine, options)
     tables = score.calibrate(engine, score.Offered(engine.model, options.codecs), _feeds(subject, engine, choosing))
     options.tell("calibrate", 1, 1)
     return tables
@@ -77,9 +82,9 @@ def _measure(subject: Subject, bundle: Bundle, engine: OrtEngine, options: Build
     if options.samples is None:
         card = score.score_without_samples(engine, packer, offered, subject.feeds[0])
     else:
-        _, reporting, labels = score.halves(options.samples, options.labels)
+        _, reporting, labels = _halves(engine, options)
         inputs = _feeds(subject, engine, reporting)
-        wanted = score.stacked([to_end(engine, engine.hold(0, feed)).outputs() for feed in inputs])
-        judge = Judge(wanted, labels, options.metric)
+        wanted = [to_end(engine, engine.hold(0, feed)).outputs() for feed in inputs]
+        judge = Judge(wanted, [len(next(iter(feed.values()))) for feed in inputs], labels, options.metric)
         card = score.score(engine, packer, offered, inputs, judge, partial(options.tell, "score"))
     return bundle.save_scorecard(card).save_profile(times)

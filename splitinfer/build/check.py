@@ -89,10 +89,12 @@ def refuse_wrong(bundle: Bundle, checks: Sequence[CutCheck]) -> None:
     """
     worst = max(checks, key=lambda check: check.max_rel_error)
     if not worst.ok:
-        name = bundle.model.cuts[worst.index].name
+        cut = bundle.model.cuts[worst.index]
+        narrow = any(spec.dtype == "float16" for spec in (*cut.tensors, *bundle.model.outputs))
         raise UnsupportedModel(
-            f"cut {worst.index} ({name}) gives another answer than the uncut model: error {worst.max_rel_error:.1e} of the "
-            f"largest value, at most {TOLERANCE:.0e} is the same answer; choose other cuts with --cut"
+            f"cut {worst.index} ({cut.name}) gives another answer than the uncut model: error {worst.max_rel_error:.1e} of the "
+            f"largest value, at most {TOLERANCE:.0e} is the same answer; "
+            + ("float16 is not that exact, export the model in float32" if narrow else "choose other cuts with --cut")
         )
 
 

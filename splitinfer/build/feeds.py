@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import prod
 
 import numpy as np
 import onnx
 
 from splitinfer.backends.ort import Uncut
 from splitinfer.build.graph import DTYPES, Graph, dims_of
+from splitinfer.build.load import MAX_BYTES
 from splitinfer.errors import EngineError, InvalidInput, UnsupportedModel
 from splitinfer.model import Array, Model, Tensors, TensorSpec
 
@@ -61,7 +63,9 @@ def sample_feeds(specs: Sequence[TensorSpec], samples: Mapping[str, Array], batc
         raise InvalidInput(f"samples need exactly the arrays {sorted(names)}, there are {sorted(samples)}")
     for spec in specs:
         array = samples[spec.name]
-        if array.dtype.name != spec.dtype or not spec.fits((spec.shape[0] or len(array), *array.shape[1:])):
+        if not spec.shape:
+            raise InvalidInput(f"input {spec.name!r} is a scalar, which has no axis for samples: leave the samples out")
+        if not array.ndim or array.dtype.name != spec.dtype or not spec.fits((spec.shape[0] or len(array), *array.shape[1:])):
             want = ["samples", *("?" if dim is None else dim for dim in spec.shape[1:])]
             raise InvalidInput(
                 f"samples {spec.name!r}: expected {spec.dtype} {want}, got {array.dtype.name} {list(array.shape)}"
@@ -127,6 +131,8 @@ def _random(random: np.random.Generator, graph: Graph, name: str, sizes: Mapping
     for axis, dim in enumerate(value.shape.dim):
         known = dim.dim_value if dim.HasField("dim_value") else sizes.get(dim.dim_param)
         shape.append(_guess(axis, rank, batch) if known is None else known)
+    if prod(shape) * np.dtype(dtype).itemsize > MAX_BYTES:
+        raise UnsupportedModel(f"input {name!r} has the shape {shape}, which is larger than 2 GB: nothing so large can cross")
     return _values(random, dtype, shape)
 
 

@@ -51,6 +51,7 @@ def simplify(model: onnx.ModelProto) -> None:
     """
     _refuse_strange_parts(model)
     _normalise(model)
+    _refuse_no_ends(model.graph)
     _refuse_missing_weights(model)
     _check(model)
     _refuse_random(model)
@@ -102,6 +103,10 @@ def rename(node: onnx.NodeProto, names: Mapping[str, str]) -> None:
 def _normalise(model: onnx.ModelProto) -> None:
     graph = model.graph
     weights = {tensor.name for tensor in graph.initializer}
+    for value in (*graph.input, *graph.output):
+        for dim in value.type.tensor_type.shape.dim:
+            if dim.dim_value < 0:  # how some exporters write an open dimension
+                dim.ClearField("dim_value")
     # Up to IR 3 every weight had to be listed as an input, and some exporters still do. No caller of ours replaces weights.
     _keep(graph.input, lambda value: value.name not in weights)
     model.ir_version = max(model.ir_version, _FIRST_IR_WITH_FREE_WEIGHTS)
@@ -162,12 +167,26 @@ def _refuse_strange_parts(model: onnx.ModelProto) -> None:
             )
 
 
+def _refuse_no_ends(graph: onnx.GraphProto) -> None:
+    if not graph.input:
+        raise UnsupportedModel("the model has no inputs, so nothing could be sent: export it again, with its inputs")
+    if not graph.output:
+        raise UnsupportedModel("the model has no outputs: export it again, with its outputs")
+    names = [value.name for value in graph.output]
+    for name in names:
+        if names.count(name) > 1:
+            raise UnsupportedModel(f"output {name!r} is listed twice: remove one of them")
+
+
 def _refuse_missing_weights(model: onnx.ModelProto) -> None:
     graph = model.graph
     inputs = {value.name for value in graph.input}
     known = inputs | {tensor.name for tensor in graph.initializer}
+    made = {name for node in graph.node for name in node.output}
     for node in graph.node:
         lost = next((name for name in reads(node) if name not in known), None)
+        if lost in made:
+            raise UnsupportedModel(f"{label(node)} stands before the node that makes {lost!r}: sort the nodes, export it again")
         if lost is not None:
             raise UnsupportedModel(
                 f"{label(node)} needs {lost!r}, which nothing makes: the file has no such weight, export it again"
@@ -180,9 +199,18 @@ def _refuse_missing_weights(model: onnx.ModelProto) -> None:
 
 
 def _refuse_random(model: onnx.ModelProto) -> None:
-    for node in _all_nodes(model.graph.node):
-        if node.op_type in RANDOM and node.domain in ("", "ai.onnx"):
-            raise UnsupportedModel(f"{label(node)} draws random numbers: two halves would not give the answer of the whole")
+    true = {tensor.name for tensor in model.graph.initializer if tensor.data_type == onnx.TensorProto.BOOL and _is_true(tensor)}
+    for node in _all_nodes((*model.graph.node, *(node for function in model.functions for node in function.node))):
+        trains = node.op_type == "Dropout" and len(node.input) > 2 and node.input[2] in true
+        if (node.op_type in RANDOM or trains) and node.domain in ("", "ai.onnx"):
+            hint = ": export the model for inference, not for training" if trains else ""
+            raise UnsupportedModel(
+                f"{label(node)} draws random numbers: two halves would not give the answer of the whole{hint}"
+            )
+
+
+def _is_true(tensor: onnx.TensorProto) -> bool:
+    return bool(onnx.numpy_helper.to_array(tensor).any())
 
 
 def _all_nodes(nodes: Iterable[onnx.NodeProto]) -> Iterable[onnx.NodeProto]:

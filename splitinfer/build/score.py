@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+from math import isfinite
 
 import numpy as np
 
-from splitinfer.build.answers import Judge
+from splitinfer.build.answers import Judge, stacked
 from splitinfer.build.check import difference
 from splitinfer.build.walk import along, to_end
 from splitinfer.codec import Codec, codecs_for, table_key
@@ -25,6 +26,8 @@ from splitinfer.plan import Plan, PlanScore, Scorecard
 BATCH = 8
 
 Progress = Callable[[int, int], None]
+Halves = tuple[Mapping[str, Array], Mapping[str, Array], Array | None]
+"""Samples to calibrate with, samples to report with, and the labels of these."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,7 @@ def score(
     for cut, helds in along(engine, feeds):
         tails = _Tails(engine, cut.index)
         for codec in offered.at(cut):
-            scores[Plan(cut.index, codec.id)] = _score(tails, packer, codec, helds, judge)
+            scores[Plan(cut.index, codec.id)] = _score(tails, packer, codec, cut, helds, judge)
             progress(len(scores), total)
     return Scorecard(engine.model.digest, scores, judge.name)
 
@@ -112,40 +115,38 @@ def batchable(model: Model) -> bool:
     return all(spec.shape and spec.shape[0] is None for spec in specs)
 
 
-def stacked(parts: Sequence[Tensors]) -> dict[str, Array]:
-    """Batches one after the other along axis 0."""
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-
-
-def _score(tails: _Tails, packer: Packer, codec: Codec, helds: Sequence[Held], judge: Judge) -> PlanScore:
+def _score(tails: _Tails, packer: Packer, codec: Codec, cut: Cut, helds: Sequence[Held], judge: Judge) -> PlanScore:
     sizes: list[int] = []
     got: list[Tensors] = []
-    for held in helds:
-        sent = held.plain()
-        received, nbytes = _cross(packer, held.at, codec.id, sent)
+    for held, samples in zip(helds, judge.samples, strict=True):
+        received, nbytes = _cross(packer, codec, cut, held.plain(), samples)
         sizes += nbytes
         got.append({**held.outputs(), **tails.run(received)})
-    loss, bound = judge.loss(stacked(got))
+    loss, bound = judge.loss(got)
     if codec.lossless:
         loss = bound = 0.0
-    low, high = np.quantile(sizes, [0.5, 0.95], method="higher")
-    error = difference(stacked(got), judge.wanted)[1]
-    n = len(next(iter(judge.wanted.values())))
-    return PlanScore(int(low), int(high), loss, bound, n, error)
+    low, high = np.quantile(sizes or [0], [0.5, 0.95], method="higher")
+    error = max(difference(one, want)[1] for one, want in zip(got, judge.wanted, strict=True))
+    return PlanScore(int(low), int(high), loss, bound, judge.n, error if isfinite(error) else None)
 
 
-def _cross(packer: Packer, at: int, codec_id: str, sent: Tensors) -> tuple[dict[str, Array], list[int]]:
-    """Codes and decodes each item on its own, as a request would. Returns what arrives and the bytes of each."""
-    payloads = [packer.pack(at, codec_id, item) for item in _items(sent)]
+def _cross(packer: Packer, codec: Codec, cut: Cut, sent: Tensors, samples: int) -> tuple[Tensors, list[int]]:
+    """Codes and decodes each item on its own, as a request would. Returns what arrives and the bytes of each.
+
+    Nothing empty crosses (a detector found nothing): the device goes on by itself.
+    """
+    if not all(array.size for array in sent.values()):
+        return sent, []
+    payloads = [packer.pack(cut.index, codec.id, item) for item in _items(cut, sent, samples)]
     return stacked([packer.unpack(payload) for payload in payloads]), [payload.nbytes for payload in payloads]
 
 
-def _items(tensors: Tensors) -> Iterator[Tensors]:
-    counts = {len(array) if array.ndim else 0 for array in tensors.values()}
-    if len(counts) != 1 or counts == {1} or 0 in counts:
+def _items(cut: Cut, tensors: Tensors, samples: int) -> Iterator[Tensors]:
+    """The samples one by one, where axis 0 of all that crosses is theirs."""
+    if samples == 1 or any(spec.shape[:1] != (None,) or len(tensors[spec.name]) != samples for spec in cut.tensors):
         yield tensors
         return
-    for at in range(counts.pop()):
+    for at in range(samples):
         yield {name: array[at : at + 1] for name, array in tensors.items()}
 
 
@@ -161,15 +162,23 @@ class _Tails:
         """The outputs that the tail makes of plain tensors."""
         seen = blake2b()
         for name in sorted(received):
-            seen.update(np.ascontiguousarray(received[name]).data)
+            seen.update(repr(received[name].shape).encode())
+            seen.update(np.ascontiguousarray(received[name]).tobytes())
         key = seen.digest()
         if key not in self._answered:
             self._answered[key] = to_end(self._engine, self._engine.hold(self._at, received)).outputs()
         return self._answered[key]
 
 
-def halves(samples: Mapping[str, Array], labels: Array | None) -> tuple[Mapping[str, Array], Mapping[str, Array], Array | None]:
-    """Every second sample to calibrate with, the others to report with, and the labels of the latter."""
-    choosing = {name: array[0::2] for name, array in samples.items()}
-    reporting = {name: array[1::2] for name, array in samples.items()}
-    return choosing, reporting, None if labels is None else labels[1::2]
+def halves(samples: Mapping[str, Array], labels: Array | None, together: int = 1) -> Halves:
+    """Every second sample to calibrate with, the others to report with, and the labels of the latter.
+
+    Args:
+        samples: input name -> samples along axis 0.
+        labels: one a sample.
+        together: samples that the model takes at once and that stay together.
+    """
+    reports = np.arange(len(next(iter(samples.values())))) // together % 2 == 1
+    choosing = {name: array[~reports] for name, array in samples.items()}
+    reporting = {name: array[reports] for name, array in samples.items()}
+    return choosing, reporting, None if labels is None else labels[reports]

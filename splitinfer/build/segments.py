@@ -45,6 +45,7 @@ def extract(graph: Graph, steps: Sequence[Step], cuts: Sequence[Collection[str]]
     store = _WeightStore(graph)
     segments: list[SegmentDraft] = []
     copied: set[str] = set()
+    taken = {*graph.weights, *graph.inputs, *(name for step in (*graph.floating, *steps) for name in step.makes)}
     last = len(positions) - 2
     constant_outputs = [name for name in graph.outputs if name in graph.afloat]
     for index, (start, stop) in enumerate(pairwise(positions)):
@@ -54,7 +55,7 @@ def extract(graph: Graph, steps: Sequence[Step], cuts: Sequence[Collection[str]]
         made = {name for step in part for name in step.makes}.union(extra)
         inputs = tuple(sorted({name for step in part for name in step.reads} - made))
         outputs = tuple(sorted(made.intersection({*cuts[index + 1], *graph.outputs})))
-        renamed = {name: f"{name}/{index}" for step in floating for name in step.makes if name in copied}
+        renamed = {name: _fresh(f"{name}/{index}", taken) for step in floating for name in step.makes if name in copied}
         copied.update(name for step in floating for name in step.makes)
         nodes = [_renamed(step.node, renamed) for step in (*floating, *part)]
         model, weights = _model(graph, nodes, inputs, outputs, store)
@@ -62,6 +63,13 @@ def extract(graph: Graph, steps: Sequence[Step], cuts: Sequence[Collection[str]]
         data = model.SerializeToString(deterministic=True)
         segments.append(SegmentDraft(data, weights, len(nodes), work, inputs, outputs))
     return Extraction(tuple(segments), store.blobs)
+
+
+def _fresh(name: str, taken: Collection[str]) -> str:
+    """The name, marked until it is none of the model's."""
+    while name in taken:
+        name += "'"
+    return name
 
 
 class _WeightStore:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from splitinfer.build.answers import Judge, answers, differs, upper_bound
 from splitinfer.build.check import difference
+from splitinfer.errors import InvalidInput
 
 LOGITS = {"y": np.array([[0.1, 0.9, 0.0], [0.5, 0.2, 0.3], [0.0, 0.1, 0.2], [1.0, 0.0, 0.0]], np.float32)}
 
@@ -36,36 +37,66 @@ def test_the_bound_is_above_the_estimate_and_grows_with_what_changed(pair):
 
 
 def test_agreement_counts_answers_that_differ():
-    loss, bound = Judge(LOGITS).loss(changed(1, 3))
+    loss, bound = Judge([LOGITS], [4]).loss([changed(1, 3)])
     assert (loss, bound) == (0.5, upper_bound(2, 4))
 
 
 def test_accuracy_counts_what_is_lost_less_what_is_won():
-    judge = Judge(LOGITS, labels=np.array([1, 0, 2, 1]))
-    assert judge.loss(changed(0)) == (0.25, upper_bound(1, 4))
-    assert judge.loss(changed(0, 3)) == (0.0, upper_bound(1, 4))  # one lost, one won; the bound forgives nothing
+    judge = Judge([LOGITS], [4], labels=np.array([1, 0, 2, 1]))
+    assert judge.loss([changed(0)]) == (0.25, upper_bound(1, 4))
+    assert judge.loss([changed(0, 3)]) == (0.0, upper_bound(1, 4))  # one lost, one won; the bound forgives nothing
 
 
 def test_a_metric_is_bounded_by_resampling():
-    judge = Judge(LOGITS, labels=np.zeros(4), metric=lambda outputs, labels: float(outputs["y"].max(axis=1).mean()))
-    loss, bound = judge.loss({"y": LOGITS["y"] * np.float32(0.5)})
+    judge = Judge([LOGITS], [4], np.zeros(4), metric=lambda outputs, labels: float(outputs["y"].max(axis=1).mean()))
+    loss, bound = judge.loss([{"y": LOGITS["y"] * np.float32(0.5)}])
     assert loss == pytest.approx(0.325)
     assert loss <= bound <= 0.5
 
 
 def test_the_answer_is_the_largest_of_the_first_float_output():
     mixed = {"count": np.arange(4), **LOGITS}
-    assert answers(mixed).tolist() == [1, 0, 2, 0]
+    assert answers(mixed, 4).tolist() == [1, 0, 2, 0]
 
 
 def test_one_number_an_item_must_move_to_be_another_answer():
-    wanted = np.array([[1.0], [-2.0], [0.5]], np.float32)
-    got = wanted + np.array([[0.01], [0.03], [np.nan]], np.float32)
-    assert differs(answers({"y": got}), answers({"y": wanted})).tolist() == [False, True, True]
+    wanted = np.array([1.0, -2.0, 0.5], np.float32)
+    got = wanted + np.array([0.01, 0.03, np.nan], np.float32)
+    assert differs([got], [wanted]).tolist() == [False, True, True]
+    assert differs([got[2:], got[:2]], [wanted[2:], wanted[:2]]).tolist() == [True, False, True]  # runs share one scale
 
 
 def test_integers_must_be_equal():
-    assert differs(np.array([[1, 2], [3, 4]]), np.array([[1, 2], [3, 5]])).tolist() == [False, True]
+    assert differs([np.array([[1, 2], [3, 4]])], [np.array([[1, 2], [3, 5]])]).tolist() == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("output", "answer"),
+    [(np.float32(3), [3.0]), (np.array([0.1, 0.7, 0.2]), [1]), (np.zeros((0, 4)), [[]]), (np.array([5, 6, 7]), [[5, 6, 7]])],
+)
+def test_what_has_no_row_a_sample_is_one_answer(output, answer):
+    assert answers({"y": np.asarray(output)}, 2).tolist() == answer
+
+
+def test_another_number_of_finds_is_another_answer():
+    found = [{"boxes": np.ones((n, 4), int)} for n in (2, 0, 3)]
+    judge = Judge(found, [1, 1, 1])
+    assert judge.loss(found)[0] == 0
+    assert judge.loss([found[1], *found[1:]]) == (1 / 3, upper_bound(1, 3))
+    assert judge.n == 3
+
+
+@pytest.mark.parametrize("labels", [np.zeros(4), np.zeros((2, 1))])
+def test_labels_need_one_answer_each(labels):
+    runs = [{"y": np.zeros((2, 3))}] if labels.ndim > 1 else [{"y": np.float64(1)}] * 2
+    with pytest.raises(InvalidInput, match="do not go in pairs"):
+        Judge(runs, [2] * len(runs), labels)
+
+
+def test_a_metric_needs_rows_of_every_output():
+    runs = [{"y": np.zeros((2, 3)), "best": np.float64(1)}]
+    with pytest.raises(InvalidInput, match="do not go in pairs"):
+        Judge(runs, [2], np.zeros(2), metric=lambda outputs, labels: 0.0)
 
 
 @pytest.mark.parametrize(

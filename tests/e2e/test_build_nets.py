@@ -65,6 +65,21 @@ def test_a_bundle_is_the_same_each_time(net, tmp_path):
     assert len(digests) == 1
 
 
+def test_a_copy_of_what_weights_make_gets_a_name_that_is_free(tmp_path):
+    nodes = [onnx.helper.make_node("Relu", ["w"], ["k"]), onnx.helper.make_node("MatMul", ["x", "k"], ["k/1"])]
+    nodes += [onnx.helper.make_node("MatMul", ["k/1", "k"], ["y"])]
+    ends = {"x": (models.FLOAT, ["N", 8])}, {"y": (models.FLOAT, ["N", 8])}
+    path = models.save(models.model(nodes, *ends, [models.weight("w", 8, 8)]), tmp_path)
+    assert build(path, tmp_path / "bundle", BuildOptions(cuts="all")).model.n == 2
+
+
+def test_a_negative_dimension_is_an_open_one(tmp_path):
+    path = models.save(models.chain(batch=-1), tmp_path)
+    bundle = build(path, tmp_path / "bundle")
+    assert bundle.model.inputs[0].shape == (None, 3, 16, 16)
+    assert bundle.info.build["batches"]
+
+
 def test_many_cuts_are_crossed_one_after_the_other(tmp_path):
     names = ["x", *(f"t{i}" for i in range(20)), "y"]
     nodes = [onnx.helper.make_node("Tanh", [a], [b]) for a, b in pairwise(names)]

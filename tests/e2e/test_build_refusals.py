@@ -47,6 +47,59 @@ def random_numbers() -> onnx.ModelProto:
     return models.model(nodes, VECTOR, RESULT)
 
 
+def random_numbers_in_a_function() -> onnx.ModelProto:
+    proto = models.local_function()
+    proto.functions[0].node[0].op_type = "RandomNormalLike"
+    return proto
+
+
+def dropout_in_training() -> onnx.ModelProto:
+    weights = [numpy_helper.from_array(np.float32(0.5), "ratio"), numpy_helper.from_array(np.bool_(True), "training")]
+    return models.model([helper.make_node("Dropout", ["x", "ratio", "training"], ["y"], name="drop")], VECTOR, RESULT, weights)
+
+
+def half_precision() -> onnx.ModelProto:
+    ends = {name: (TensorProto.FLOAT16, ["N", 8]) for name in ("x", "y")}
+    w = numpy_helper.from_array(np.random.default_rng(3).standard_normal((8, 8)).astype(np.float16), "w")
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["a"]),
+        models.relu("a", "b"),
+        helper.make_node("MatMul", ["b", "w"], ["y"]),
+    ]
+    return models.model(nodes, {"x": ends["x"]}, {"y": ends["y"]}, [w])
+
+
+def no_inputs() -> onnx.ModelProto:
+    return models.model([helper.make_node("Relu", ["w0"], ["y"])], {}, {"y": (models.FLOAT, [8, 3, 3, 3])}, [models.W0])
+
+
+def no_outputs() -> onnx.ModelProto:
+    return models.model([helper.make_node("Relu", ["x"], ["y"])], VECTOR, {})
+
+
+def an_output_twice() -> onnx.ModelProto:
+    proto = models.chain()
+    proto.graph.output.append(proto.graph.output[0])
+    return proto
+
+
+def out_of_order() -> onnx.ModelProto:
+    return models.model([models.relu("a", "y"), models.relu("x", "a")], VECTOR, RESULT)
+
+
+def text_output() -> onnx.ModelProto:
+    node = helper.make_node("Cast", ["x"], ["y"], to=TensorProto.STRING)
+    return models.model([node], VECTOR, {"y": (TensorProto.STRING, ["N", 4])})
+
+
+def huge_input() -> onnx.ModelProto:
+    return models.model([models.relu("x", "y")], {"x": (models.FLOAT, [1 << 40, 4])}, {"y": (models.FLOAT, [1 << 40, 4])})
+
+
+def old_opset() -> onnx.ModelProto:
+    return models.model([helper.make_node("Add", ["x", "x"], ["y"])], VECTOR, RESULT, opset=6)
+
+
 def text_input() -> onnx.ModelProto:
     node = helper.make_node("Identity", ["x"], ["y"])
     return models.model([node], {"x": (TensorProto.STRING, ["N"])}, {"y": (TensorProto.STRING, ["N"])})
@@ -85,6 +138,16 @@ def sparse_weight() -> onnx.ModelProto:
         (unknown_operator, "cannot load the model:.*Frobnicate"),
         (missing_attribute, "breaks a rule of ONNX.*axis"),
         (random_numbers, "RandomNormalLike 'noise' draws random numbers"),
+        (random_numbers_in_a_function, "RandomNormalLike that makes 's' draws random numbers"),
+        (dropout_in_training, "Dropout 'drop' draws random numbers.*for inference"),
+        (half_precision, "another answer.*float16 is not that exact"),
+        (no_inputs, "has no inputs"),
+        (no_outputs, "has no outputs"),
+        (an_output_twice, "output 'y' is listed twice"),
+        (out_of_order, "Relu 'y_relu' stands before the node that makes 'a'"),
+        (text_output, "output 'y' has no type that an array can carry"),
+        (huge_input, "larger than 2 GB"),
+        (old_opset, "its opset is 6, export it with 7 or newer"),
         (text_input, "'x' has no type that an array can carry"),
         (sequence_output, "'y' is a sequence"),
         (output_that_nothing_computes, "output 'x' is an input or a weight"),
@@ -94,7 +157,7 @@ def sparse_weight() -> onnx.ModelProto:
 )
 def test_a_model_that_cannot_be_cut_is_refused(make, message, tmp_path):
     with pytest.raises(UnsupportedModel, match=message):
-        build(models.save(make(), tmp_path), tmp_path / "bundle")
+        build(models.save(make(), tmp_path), tmp_path / "bundle", BuildOptions(cuts="all"))
     assert not (tmp_path / "bundle").exists()
 
 
@@ -151,6 +214,12 @@ def test_samples_that_do_not_fit_are_refused(options, message, tmp_path):
     path = models.save(models.chain(), tmp_path)
     with pytest.raises(InvalidInput, match=message):
         build(path, tmp_path / "bundle", BuildOptions(image_input=ImageInput("x"), **options))
+
+
+def test_a_scalar_input_takes_no_samples(tmp_path):
+    path = models.save(models.model([models.relu("x", "y")], {"x": (models.FLOAT, [])}, {"y": (models.FLOAT, [])}), tmp_path)
+    with pytest.raises(InvalidInput, match="'x' is a scalar"):
+        build(path, tmp_path / "bundle", BuildOptions(samples={"x": np.zeros(4, np.float32)}))
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
 import pytest
+from onnx import helper
 
 from splitinfer.build import BuildOptions, ImageInput, build
 from splitinfer.plan import Plan
@@ -86,6 +88,45 @@ def test_a_model_with_a_fixed_batch_is_scored_one_by_one(tmp_path, bundle):
     assert {plan: score.bytes_p50 for plan, score in fixed.scorecard.scores.items()} == {
         plan: score.bytes_p50 for plan, score in bundle.scorecard.scores.items()
     }
+
+
+def test_a_batch_that_is_fixed_stays_together(tmp_path):
+    card = scored(tmp_path, models.chain(batch=3), labels=np.arange(N)).scorecard
+    assert {score.n for score in card.scores.values()} == {N // 2}
+    assert card.scores[Plan(1, "raw")].bytes_p50 == 3 * models.CHANNELS * 16 * 16 * 4
+
+
+def detector() -> onnx.ModelProto:
+    """What is found has another size for each sample, a scalar crosses beside it, and one output is a scalar."""
+    nodes = [helper.make_node("ReduceMean", ["x"], ["a"], keepdims=0), helper.make_node("Sub", ["x", "a"], ["b"])]
+    nodes += [models.relu("b", "c"), helper.make_node("NonZero", ["c"], ["at"]), helper.make_node("Transpose", ["at"], ["d"])]
+    nodes += [helper.make_node("GatherND", ["c", "d"], ["found"]), helper.make_node("Add", ["found", "a"], ["y"])]
+    nodes += [helper.make_node("ReduceSum", ["y"], ["sum"], keepdims=0)]
+    ends = {"x": (models.FLOAT, ["N", 6])}, {"y": (models.FLOAT, ["K"]), "sum": (models.FLOAT, [])}
+    return models.model(nodes, *ends)
+
+
+def test_finds_of_any_number_and_scalars_are_scored(tmp_path):
+    samples = {"x": np.random.default_rng(5).standard_normal((N, 6)).astype(np.float32)}
+    samples["x"][1] = 2.0  # as flat as that, nothing is found
+    bundle = scored(tmp_path, detector(), samples=samples, cuts="all")
+    names = [cut.name for cut in bundle.model.cuts]
+    assert "a+x" in names
+    assert "a+found" in names
+    raw = bundle.scorecard.scores[Plan(names.index("a+found"), "raw")]
+    assert (raw.accuracy_loss, raw.n) == (0, N // 2)
+    assert raw.bytes_p50 > 2 * 4  # more than one find and the mean: finds are not samples
+    assert raw.output_error < 1e-5
+
+
+def test_an_error_without_a_scale_is_unknown(tmp_path):
+    """Where all that is wanted is 0, no share of it says how wrong a plan is."""
+    nodes = [helper.make_node("Round", ["x"], ["a"]), helper.make_node("Sub", ["x", "a"], ["y"])]
+    ends = {"x": (models.FLOAT, ["N", 6])}, {"y": (models.FLOAT, ["N", 6])}
+    samples = {"x": np.random.default_rng(6).integers(0, 99, (N, 6)).astype(np.float32)}
+    scores = scored(tmp_path, models.model(nodes, *ends), samples=samples, cuts="all").scorecard.scores
+    assert scores[Plan(0, "raw")].output_error == 0
+    assert scores[Plan(0, "int4+zstd1")].output_error is None
 
 
 def test_a_model_that_cannot_stack_is_scored_one_by_one(tmp_path):

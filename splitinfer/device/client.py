@@ -33,7 +33,7 @@ from splitinfer.events import BudgetSet, Event, Failed, Inferred, LinkChanged, M
 from splitinfer.flow import Answer, infer
 from splitinfer.model import Array, Model, Tensors
 from splitinfer.payload import Packer, Payload
-from splitinfer.plan import Budget, Conditions, Cost, Plan, Scorecard, Uplink
+from splitinfer.plan import ASSUMED_UPLINK, Budget, Conditions, Cost, Plan, Scorecard, Uplink
 from splitinfer.policy import policy
 from splitinfer.remote import Remote, Tls
 from splitinfer.scheduler import Scheduler
@@ -255,12 +255,19 @@ class Client:
         if answer.outcome in (Outcome.RACED_LOCAL, Outcome.RACED_REMOTE):
             self._hedges.spend()
         computed_ms = sum(ms or 0.0 for ms in answer.segment_ms) + answer.cost.encode_ms + answer.raced_ms
-        uplink = self.conditions.uplink
-        sent_ms = max(answer.cost.uplink_ms - (uplink.rtt_ms / 2 if uplink else 0.0), 0.0)
+        sent_ms = _sent_ms(answer, self.conditions.uplink)
         energy_mj = self.settings.power.energy_mj(computed_ms, sent_ms, answer.cost.uplink_bytes)
         cost = replace(answer.cost, energy_mj=energy_mj)
         self._planning.hear(Inferred(answer.plan, cost, answer.outcome, answer.segment_ms, request.late()))
         return Result(answer.outputs, answer.plan, cost, answer.outcome)
+
+
+def _sent_ms(answer: Answer, uplink: Uplink | None) -> float:
+    """The radio's time: the way up less the delay. Where no reply came, what the bytes should take: the rest was waiting."""
+    cost, link = answer.cost, uplink or ASSUMED_UPLINK
+    if answer.outcome in (Outcome.REMOTE, Outcome.RACED_REMOTE):
+        return max(cost.uplink_ms - link.rtt_ms / 2, 0.0)
+    return min(cost.uplink_ms, 8e3 * cost.uplink_bytes / link.rate_bps)
 
 
 def _scheduler(settings: Settings, budget: Budget | None) -> Scheduler:

@@ -128,6 +128,8 @@ def test_a_dead_link_is_resumed_from_what_is_held(cloud, tiny, bundle_path):
         proxy.set(blackhole=True)
         first = client.infer(tiny_input())
         assert first.outcome is Outcome.RESUMED
+        assert first.cost.uplink_ms > 200
+        assert first.cost.energy_mj < 50, "waiting for a dead link is not sending"
         ear.wait_for(LinkChanged, where=lambda event: not event.up)
         assert client.infer(tiny_input()).outcome is Outcome.LOCAL, "a link that is known to be dead is not tried"
         proxy.set(blackhole=False)

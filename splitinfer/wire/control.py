@@ -8,6 +8,10 @@ from google.protobuf.message import DecodeError
 
 from splitinfer._pb.v1 import control_pb2, inference_pb2
 from splitinfer.errors import CorruptPayload
+from splitinfer.wire.fields import measured
+
+ADDRESSES_MAX = 1024
+"""Each is resolved and connected to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,18 +50,20 @@ def decode_endpoints(data: bytes) -> Endpoints:
     """Reads an EndpointsResponse.
 
     Raises:
-        CorruptPayload: these bytes are none.
+        CorruptPayload: these bytes are none, or the list is longer than any cluster.
     """
     try:
         message = control_pb2.EndpointsResponse.FromString(data)
     except DecodeError:
         raise CorruptPayload("this is not a list of servers") from None
+    if len(message.addresses) > ADDRESSES_MAX:
+        raise CorruptPayload(f"a list of {len(message.addresses)} servers; at most {ADDRESSES_MAX} are taken in")
     return Endpoints(
         tuple(message.addresses),
         tuple(message.digests),
-        message.load.queue_ms,
+        measured(message.load.queue_ms),
         message.load.in_flight,
-        message.load.tail_scale or None,
+        measured(message.load.tail_scale) or None,
     )
 
 
@@ -93,4 +99,4 @@ def decode_probe_reply(data: bytes) -> tuple[int, float]:
         message = inference_pb2.ProbeResponse.FromString(data)
     except DecodeError:
         raise CorruptPayload("this is not the answer to a probe") from None
-    return message.received_bytes, message.server_ms
+    return message.received_bytes, measured(message.server_ms)

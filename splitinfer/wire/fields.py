@@ -8,6 +8,7 @@ Format: https://protobuf.dev/programming-guides/encoding/
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import isfinite
 
 from splitinfer.errors import CorruptPayload
 
@@ -95,6 +96,13 @@ def numbers(value: int | memoryview) -> Iterator[int]:
     while at < len(value):
         item, at = _varint(value, at)
         yield _signed(item)
+
+
+def measured(value: float) -> float:
+    """A figure that the other side measured: one NaN would stay in every average."""
+    if not (isfinite(value) and value >= 0):
+        raise CorruptPayload(f"a finite figure of at least 0 was expected, {value} came")
+    return value
 
 
 def _varint(data: memoryview, at: int) -> tuple[int, int]:

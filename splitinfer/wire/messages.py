@@ -17,7 +17,7 @@ from splitinfer._pb.v1 import inference_pb2 as pb
 from splitinfer.errors import CorruptPayload, PayloadTooLarge
 from splitinfer.model import Digest
 from splitinfer.payload import Part, Payload
-from splitinfer.wire.fields import chunk, fields, number, numbers, text, varint
+from splitinfer.wire.fields import chunk, fields, measured, number, numbers, text, varint
 
 UNARY_MAX_BYTES = 256 * 1024
 """Requests above it go in pieces."""
@@ -137,14 +137,14 @@ def decode_reply(data: Buffer) -> Answer:
             codec = text(value, TEXT_MAX_BYTES)
     return Answer(
         payload=Payload(Digest(digest), cut, codec, tuple(parts)),
-        queue_ms=times.queue_ms,
-        decode_ms=times.decode_ms,
-        tail_ms=times.tail_ms,
-        encode_ms=times.encode_ms,
-        server_ms=times.server_ms,
-        load_queue_ms=load.queue_ms,
+        queue_ms=measured(times.queue_ms),
+        decode_ms=measured(times.decode_ms),
+        tail_ms=measured(times.tail_ms),
+        encode_ms=measured(times.encode_ms),
+        server_ms=measured(times.server_ms),
+        load_queue_ms=measured(load.queue_ms),
         load_in_flight=load.in_flight,
-        tail_scale=load.tail_scale or None,
+        tail_scale=measured(load.tail_scale) or None,
     )
 
 

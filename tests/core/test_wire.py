@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from splitinfer import wire
+from splitinfer._pb.v1 import control_pb2
 from splitinfer._pb.v1 import inference_pb2 as pb
 from splitinfer.errors import CodecError, CorruptPayload, PayloadTooLarge
 from splitinfer.model import Digest
@@ -209,6 +210,25 @@ def test_pieces():
     for decode in (wire.decode_piece, wire.decode_progress):
         with pytest.raises(CorruptPayload):
             decode(b"")
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf"), -1.0])
+def test_a_time_that_is_none_is_refused(wrong):
+    """It would stay in every average of the device."""
+    load = pb.Load(queue_ms=wrong)
+    for reply in (pb.InferResponse(times=pb.StageTimes(server_ms=wrong)), pb.InferResponse(load=load)):
+        with pytest.raises(CorruptPayload):
+            wire.decode_reply(reply.SerializeToString())
+    with pytest.raises(CorruptPayload):
+        wire.decode_endpoints(control_pb2.EndpointsResponse(load=load).SerializeToString())
+    with pytest.raises(CorruptPayload):
+        wire.decode_probe_reply(wire.encode_probe_reply(10, wrong))
+
+
+def test_an_endless_list_of_servers_is_refused():
+    assert len(wire.decode_endpoints(wire.encode_endpoints(wire.Endpoints(("h:1",) * 1024))).addresses) == 1024
+    with pytest.raises(CorruptPayload):
+        wire.decode_endpoints(wire.encode_endpoints(wire.Endpoints(("h:1",) * 1025)))
 
 
 def test_an_unknown_tail_scale_stays_unknown():

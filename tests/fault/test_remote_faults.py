@@ -203,6 +203,19 @@ def test_what_a_draining_server_refuses_another_one_answers(connect, heard):
         assert heard.links == [True]
 
 
+def test_addresses_that_are_none_do_not_end_the_link(connect, heard):
+    """What servers announce may be wrong; the one that is right among it is used."""
+    with CloudDouble() as one, CloudDouble() as other:
+        remote = connect(one.address)
+        heard.until([True], 5)
+        one.announce("", "nowhere", "host:99999", f"{'x' * 70}:1", "a\0b:1", other.address)
+        until = in_ms(5000)
+        while not other.requests and in_ms(0) < until:
+            remote.send(payload(), in_ms(5000))
+        assert other.requests
+        assert False not in heard.links
+
+
 def test_several_names_share_a_channel(connect, heard):
     with CloudDouble() as one, CloudDouble() as other:
         remote = connect(f"localhost:{one.port}", other.address)

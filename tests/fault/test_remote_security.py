@@ -9,6 +9,7 @@ import grpc
 import pytest
 
 from splitinfer.backends.grpc_remote import GrpcRemote
+from splitinfer.backends.grpc_remote.address import known_as
 from splitinfer.errors import SecurityError, Unreachable
 from splitinfer.remote import Tls
 from tests.certificates import Authority
@@ -44,6 +45,11 @@ def ask(*addresses: str, **options) -> None:
         remote.send(payload(), time.monotonic() * 1e3 + 10_000)
     finally:
         remote.close()
+
+
+@pytest.mark.parametrize("name", ["a\0b", "x" * 70])
+def test_a_name_that_no_resolver_takes_is_known_as_nothing_else(name):
+    assert known_as([f"{name}:1"]) == {f"{name}:1"}
 
 
 def test_the_right_authority_and_the_right_token(ours, server_pair):

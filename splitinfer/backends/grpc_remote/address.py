@@ -51,6 +51,7 @@ class Access:
             anywhere=insecure,
         )
         for address in addresses:
+            host_of(address)
             if not access.allows(address):
                 raise SecurityError(
                     f"refusing to speak plaintext to {address}: give tls=, or insecure=True if the network is yours"
@@ -58,8 +59,12 @@ class Access:
         return access
 
     def allows(self, address: str) -> bool:
-        """Whether this address may be connected to."""
-        return self.credentials is not None or self.anywhere or _is_loopback(host_of(address))
+        """Whether this address, which may come from a server, is one and may be connected to."""
+        try:
+            host = host_of(address)
+        except ValueError:
+            return False
+        return self.credentials is not None or self.anywhere or _is_loopback(host)
 
 
 def host_of(address: str) -> str:
@@ -99,7 +104,7 @@ def _resolve(address: str) -> list[tuple[int, str]]:
     host, port = host_of(address), address.rpartition(":")[2]
     try:
         infos = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)
-    except OSError:
+    except (OSError, ValueError):  # ValueError: a name that no resolver can be asked for
         return []
     found = ((kind, str(to[0])) for kind, *_, to in infos)
     return [(kind, f"[{ip}]:{port}" if kind == socket.AF_INET6 else f"{ip}:{port}") for kind, ip in found]

@@ -127,7 +127,7 @@ class GrpcRemote:
             elif not failure.answered:
                 self._keeper.doubt(line)
             return
-        self._keeper.say(Transferred(received_bytes, now_ms() - began_ms - server_ms, first=first))
+        self._keeper.say(Transferred(min(received_bytes, nbytes), max(now_ms() - began_ms - server_ms, 0.0), first=first))
 
     def _window(self, nbytes: int) -> int | None:
         """None = one message."""

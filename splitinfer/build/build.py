@@ -18,6 +18,8 @@ from splitinfer.bundle import Bundle, write
 from splitinfer.model import Array, Tensors
 from splitinfer.payload import Packer
 
+Judged = tuple[list[Tensors], Judge]
+
 
 def build(model: Path, out: Path, options: BuildOptions | None = None) -> Bundle:
     """Cuts a model and writes the bundle; nothing appears at `out` before every cut was checked.
@@ -44,10 +46,10 @@ def build(model: Path, out: Path, options: BuildOptions | None = None) -> Bundle
         trial = write(Path(scratch, "bundle"), subject.draft)
         _check(subject, trial, options)
         engine = OrtEngine(trial)
+        judged = _judged(subject, engine, options)
         tables = _calibrate(subject, engine, options)
         bundle = write(out, replace(subject.draft, tables=tables), overwrite=options.overwrite)
-    engine = OrtEngine(bundle)
-    return _measure(subject, bundle, engine, options)
+    return _measure(subject, bundle, judged, options)
 
 
 def _check(subject: Subject, bundle: Bundle, options: BuildOptions) -> None:
@@ -75,16 +77,22 @@ def _calibrate(subject: Subject, engine: OrtEngine, options: BuildOptions) -> di
     return tables
 
 
-def _measure(subject: Subject, bundle: Bundle, engine: OrtEngine, options: BuildOptions) -> Bundle:
-    offered = score.Offered(bundle.model, options.codecs)
-    packer = Packer(bundle.model, bundle.tables)
-    times = reference.profile(engine, packer, offered, subject.feeds[0], partial(options.tell, "profile"))
+def _judged(subject: Subject, engine: OrtEngine, options: BuildOptions) -> Judged | None:
+    """The samples that report, in batches, and what they are held to; None where there are no samples."""
     if options.samples is None:
+        return None
+    _, reporting, labels = _halves(engine, options)
+    inputs = _feeds(subject, engine, reporting)
+    wanted = [to_end(engine, engine.hold(0, feed)).outputs() for feed in inputs]
+    return inputs, Judge(wanted, [len(next(iter(feed.values()))) for feed in inputs], labels, options.metric)
+
+
+def _measure(subject: Subject, bundle: Bundle, judged: Judged | None, options: BuildOptions) -> Bundle:
+    engine, packer = OrtEngine(bundle), Packer(bundle.model, bundle.tables)
+    offered = score.Offered(bundle.model, options.codecs)
+    times = reference.profile(engine, packer, offered, subject.feeds[0], partial(options.tell, "profile"))
+    if judged is None:
         card = score.score_without_samples(engine, packer, offered, subject.feeds[0])
     else:
-        _, reporting, labels = _halves(engine, options)
-        inputs = _feeds(subject, engine, reporting)
-        wanted = [to_end(engine, engine.hold(0, feed)).outputs() for feed in inputs]
-        judge = Judge(wanted, [len(next(iter(feed.values()))) for feed in inputs], labels, options.metric)
-        card = score.score(engine, packer, offered, inputs, judge, partial(options.tell, "score"))
+        card = score.score(engine, packer, offered, *judged, partial(options.tell, "score"))
     return bundle.save_scorecard(card).save_profile(times)

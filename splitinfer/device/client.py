@@ -204,17 +204,18 @@ class Client:
 
     def _observe(self, stack: ExitStack) -> None:
         settings = self.settings
+        journal: Journal | None = None
         if settings.events_file is not None:
             journal = Journal(settings.events_file)
             stack.callback(journal.close)
-            self._feed.record(journal.write)
         if settings.metrics_port is not None:
             self._metrics = Metrics("device", settings.metrics_port)
             stack.callback(self._metrics.close)
-            self._feed.subscribe(self._metrics)
-        for observer in settings.observers:
+        stack.callback(self._feed.close)  # before those two: it lets them finish
+        if journal is not None:
+            self._feed.record(journal.write)
+        for observer in (*(() if self._metrics is None else (self._metrics,)), *settings.observers):
             self._feed.subscribe(observer)
-        stack.callback(self._feed.close)
 
     def _start(self, stack: ExitStack, cloud: Cloud | None) -> Driver:
         engine = _engine(self._bundle, self.settings)

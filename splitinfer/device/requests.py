@@ -19,6 +19,8 @@ from splitinfer.scheduler import Scheduler
 PATIENCE_FACTOR = 3.0
 """A reply that takes so many times what was predicted is not coming, or comes later than the rest would take here."""
 PATIENCE_MIN_MS = 300.0
+PATIENCE_MAX_MS = 5_000.0
+"""Where the device can finish alone, nobody waits longer than this, or than three times the rest would take here."""
 MARGIN = 1.1
 """Runs vary by some per cent: start so much earlier."""
 HEDGES_KEPT = 3.0
@@ -73,12 +75,17 @@ class Request:
         due_ms = None if self.budget.latency_ms is None else self.began_ms + self.budget.latency_ms
         if not self.whole and due_ms is not None:
             return due_ms
-        expected_ms = self.scheduler.reply_ms(payload.cut, payload.nbytes)
-        return now_ms() + PATIENCE_FACTOR * expected_ms + PATIENCE_MIN_MS
+        patience_ms = PATIENCE_FACTOR * self.scheduler.reply_ms(payload.cut, payload.nbytes) + PATIENCE_MIN_MS
+        if self.whole:
+            patience_ms = min(patience_ms, max(PATIENCE_MAX_MS, PATIENCE_FACTOR * self._rest_ms(payload.cut)))
+        return now_ms() + patience_ms
 
     def _race_from_ms(self, cut: int) -> float | None:
-        profile = self.scheduler.profile
-        if not self.hedged or self.budget.latency_ms is None or profile is None:
+        if not self.hedged or self.budget.latency_ms is None:
             return None
-        rest_ms = profile.head_ms(len(profile.segment_ms)) - profile.head_ms(cut)
-        return max(self.began_ms + self.budget.latency_ms - MARGIN * rest_ms, now_ms())
+        return max(self.began_ms + self.budget.latency_ms - MARGIN * self._rest_ms(cut), now_ms())
+
+    def _rest_ms(self, cut: int) -> float:
+        """What the device needs from a cut on."""
+        profile = self.scheduler.profile
+        return profile.head_ms(len(profile.segment_ms)) - profile.head_ms(cut) if profile else 0.0

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from math import sqrt
+from math import nan, sqrt
 from statistics import fmean, stdev
 from typing import Any
 
@@ -29,20 +30,24 @@ class Row:
 
 
 def row(ride: Ride) -> Row:
-    """The numbers of one ride."""
+    """The numbers of one ride; NaN where nothing was answered."""
     times = [shot.latency_ms for shot in ride.shots]
     costs = [shot.result.cost for shot in ride.shots]
     return Row(
         requests=len(ride.shots) + ride.unanswered,
         answered=len(ride.shots),
-        mean_ms=fmean(times),
+        mean_ms=_mean(times),
         se_ms=stdev(times) / sqrt(len(times)) if len(times) > 1 else 0.0,
-        p99_ms=float(np.percentile(times, 99)),
-        uplink_bytes_mean=fmean(cost.uplink_bytes for cost in costs),
+        p99_ms=float(np.percentile(times, 99)) if times else nan,
+        uplink_bytes_mean=_mean([cost.uplink_bytes for cost in costs]),
         budget_misses=sum(ms > ride.scenario.latency_ms for ms in times),
-        agreement=fmean(shot.right for shot in ride.shots),
-        energy_mj=fmean(cost.energy_mj or 0.0 for cost in costs),
+        agreement=_mean([shot.right for shot in ride.shots]),
+        energy_mj=_mean([cost.energy_mj or 0.0 for cost in costs]),
     )
+
+
+def _mean(values: Sequence[float]) -> float:
+    return fmean(values) if values else nan
 
 
 def by_phase(ride: Ride) -> list[float | None]:

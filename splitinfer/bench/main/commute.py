@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 from splitinfer.bench.demo.assets import Assets
 from splitinfer.bench.demo.run import Ride, Road, ride
-from splitinfer.bench.demo.scenario import COMMUTE, Phase
+from splitinfer.bench.demo.scenario import COMMUTE, Phase, Scenario
 from splitinfer.bench.demo.show import Watching, show
 from splitinfer.bench.demo.ways import Way
 from splitinfer.bench.main import rides
@@ -17,6 +16,7 @@ from splitinfer.bench.main.rides import OURS
 from splitinfer.bench.rows import Row
 from splitinfer.bundle import Bundle
 from splitinfer.cloud.serve import ServeSettings, start
+from splitinfer.events import PowerRead
 from splitinfer.plan import (
     Budget,
     Conditions,
@@ -24,16 +24,15 @@ from splitinfer.plan import (
     Profile,
     Scorecard,
     Uplink,
-    lookup,
     objection,
     offers,
-    predict,
 )
 from splitinfer.policy import Robust, Table
 
 SLOWDOWN = 8.0
 SWEEP = (2.0, 4.0, 8.0, 16.0)
 DRAIN_S = 24.0
+FULL, EMPTY = 0.80, 0.10
 LINKS = tuple((mbps, rtt_ms) for mbps in (2.0, 3.0, 4.0, 6.0, 9.0, 12.0, 18.0, 24.0) for rtt_ms in (10.0, 20.0, 40.0))
 """Steady links to drain a battery on: Mbit/s, ms."""
 Tell = Callable[[str], None]
@@ -69,28 +68,40 @@ def _offers(bundle: Bundle, slowdown: float) -> tuple[Offer, ...]:
     return tuple(offer for offer in table if objection(offer, Budget()) is None)
 
 
+class Draining(Scenario):
+    """A battery that is full for a third of the time, drains in the next, and is nearly empty in the last."""
+
+    def battery_at(self, at_s: float) -> PowerRead:
+        """What a battery sensor reads at a time."""
+        share = min(max(3 * at_s / self.duration_s - 1, 0.0), 1.0)
+        return PowerRead(self.battery_from + share * (self.battery_to - self.battery_from), charging=False)
+
+
 def _drain(assets: Assets) -> Ride:
     """A battery from 80 to 10 % on a steady link, where the model says that the charge should matter."""
-    mbps, rtt_ms = _battery_link(assets.image)
-    scenario = replace(COMMUTE, phases=(Phase("steady", DRAIN_S, mbps, rtt_ms),))
+    mbps, rtt_ms = _battery_link(_offers(assets.image, SLOWDOWN))
+    scenario = Draining((Phase("steady", DRAIN_S, mbps, rtt_ms),), FULL, EMPTY)
     budget = Budget(latency_ms=scenario.latency_ms)
     with start(ServeSettings(bundles=(assets.image.path,), listen="127.0.0.1:0")) as cloud:
         return ride(Road(assets, cloud.addresses[0], scenario, budget, SLOWDOWN), (Way(OURS, "robust"),))[OURS]
 
 
-def _battery_link(bundle: Bundle) -> tuple[float, float]:
-    """The link of `LINKS` on which the policy, by the model, saves the largest share of energy when the battery is low."""
-    table = Table(_offers(bundle, SLOWDOWN))
+def _battery_link(offered: tuple[Offer, ...]) -> tuple[float, float]:
+    """The link of `LINKS` on which, by the model, the best plan at either charge is best by the widest margin.
 
-    def saved(link: tuple[float, float]) -> float:
-        uplink = Uplink(link[0] * 1e6, 0.2, link[1])
-        spent = []
-        for battery in (COMMUTE.battery_from, COMMUTE.battery_to):
-            seen = Conditions(link_up=True, uplink=uplink, battery=battery, charging=False)
-            chosen = Robust().decide(table, seen, Budget(latency_ms=COMMUTE.latency_ms)).plan
-            offer = lookup(table.offers, chosen)
-            assert offer is not None
-            spent.append(predict(offer, seen, table.power).energy_mj or 0.0)
-        return 1 - spent[1] / spent[0]
+    Where the two plans are nearly as good, chance decides between them, and whether the charge matters cannot be seen.
+    """
+    table = Table(offered)
 
-    return max(LINKS, key=saved)
+    def margin(link: tuple[float, float]) -> float:
+        full, empty = (_scores(table, link, battery) for battery in (FULL, EMPTY))
+        fast, thrifty = full.index(min(full)), empty.index(min(empty))
+        return min(full[thrifty] / full[fast], empty[fast] / empty[thrifty])
+
+    return max(LINKS, key=margin)
+
+
+def _scores(table: Table, link: tuple[float, float], battery: float) -> tuple[float, ...]:
+    uplink = Uplink(link[0] * 1e6, 0.2, link[1])
+    seen = Conditions(link_up=True, uplink=uplink, battery=battery, charging=False)
+    return Robust().decide(table, seen, Budget(latency_ms=COMMUTE.latency_ms)).scores

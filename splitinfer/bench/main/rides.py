@@ -119,7 +119,8 @@ def battery(drained: Ride) -> list[Row]:
     first = fmean(mj for at_s, mj in energy if at_s < third_s)
     last = fmean(mj for at_s, mj in energy if at_s >= 2 * third_s)
     causes = sum(change.cause == "battery" for _, change in drained.plan_changes)
-    where = f"battery 80 -> 10 % at {phase.uplink_mbps:g} Mbit/s, {phase.rtt_ms:g} ms"
+    charge = f"{scenario.battery_from:.0%} -> {scenario.battery_to:.0%}"
+    where = f"battery {charge} at {phase.uplink_mbps:g} Mbit/s, {phase.rtt_ms:g} ms"
     rival = f"the first third, {first:.0f} mJ"
     return [
         Row(

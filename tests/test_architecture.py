@@ -29,6 +29,7 @@ NEVER_CALLED = {"eval", "exec", "os.system", "os.popen", "yaml.load", "yaml.unsa
 ALLOWED: dict[tuple[str, str], str] = {
     ("bench/pth.py", "pickle"): "weights in an installed package; the unpickler knows only the names it needs",
     ("cloud/server.py", "0.0.0.0"): "what an operator asked for is compared with it; it is no default",
+    ("bench/main/security.py", "0.0.0.0"): "stands for a public address that must be refused; nothing is bound to it",
 }
 
 PUBLIC = {

@@ -1,4 +1,4 @@
-"""`splitinfer verify`: every cut against the uncut model, on an input of yours."""
+"""`splitinfer verify`: every cut against the uncut model (all segments joined and run as one), on an input of yours."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from splitinfer.cli.output import json_option, print_json, print_table
 )
 @json_option
 def command(bundle: Path, source: Path, as_json: bool) -> int:
-    """Check every cut of BUNDLE against the uncut model."""
+    """Check every cut of BUNDLE against the uncut model, which is all its segments run as one."""
     from splitinfer.build import verify
 
     opened = Bundle.open(bundle)

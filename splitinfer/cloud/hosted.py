@@ -60,6 +60,7 @@ class Hosted:
         self._packer = packer
         self._profile = profile
         self._service_ms: dict[int, float] = {}
+        self._batched = [{t.name for t in cut.tensors if t.shape[:1] == (None,)} for cut in self.model.cuts]
         self.tail_scale: float | None = None
 
     @classmethod
@@ -119,9 +120,8 @@ class Hosted:
 
     def _items(self, payload: Payload) -> int:
         """The batch: axis 0 of a tensor where that is dynamic."""
-        batched = {spec.name for spec in self.model.cuts[payload.cut].tensors if spec.shape[:1] == (None,)}
-        sizes = (part.shape[0] for part in payload.parts if part.name in batched and part.shape)
-        return max(1, max(sizes, default=1))
+        batched = self._batched[payload.cut]
+        return max([1, *(part.shape[0] for part in payload.parts if part.name in batched and part.shape)])
 
     def _reference_ms(self, cut: int) -> float:
         tails_ms = self._profile.tail_ms if self._profile else ()

@@ -310,11 +310,13 @@ def test_an_upload_that_pauses_too_long_is_ended(cloud: Cloud, tiny: Hosted) -> 
     assert why(error) == (grpc.StatusCode.DEADLINE_EXCEEDED, "DEADLINE_TOO_SHORT", None)
 
 
-def test_a_unary_body_that_never_ends_is_ended(cloud: Cloud, tiny: Hosted) -> None:
-    server = cloud.start(tiny, limits=Limits(upload_s=0.2))
+@pytest.mark.slow
+def test_a_unary_body_that_stalls_ends_with_its_connection(cloud: Cloud, tiny: Hosted) -> None:
+    """Nothing of ours runs before the body is here; a peer that does not even answer pings is cut off by the transport."""
+    server = cloud.start(tiny)
     with gated(server.address, 20_000) as (through, _), grpc.insecure_channel(through) as channel:
         error = failure(lambda: Stub(channel).infer(request_of(tiny, 0, tiny_input(batch=66))))
-    assert why(error) == (grpc.StatusCode.DEADLINE_EXCEEDED, "DEADLINE_TOO_SHORT", None)
+    assert error.code() is grpc.StatusCode.UNAVAILABLE
 
 
 def test_uploads_share_one_budget_and_give_it_back(cloud: Cloud, tiny: Hosted) -> None:

@@ -9,7 +9,7 @@ import grpc
 from splitinfer import wire
 from splitinfer.errors import RemoteError, SecurityError, Unreachable
 
-_TLS_SIGNS = ("SSL_ERROR_SSL", "Verification Check failed")
+_TLS_SIGNS = ("SSL_ERROR_SSL", "Verification Check failed", "is not in peer certificate")
 """All that grpc tells of a failed handshake is a text: a wrong authority, a wrong name, no TLS on the other side."""
 
 

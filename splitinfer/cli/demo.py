@@ -21,7 +21,7 @@ from splitinfer.bench.demo.outcome import as_object, row
 from splitinfer.bench.demo.run import Ride
 from splitinfer.bench.demo.scenario import COMMUTE
 from splitinfer.bench.demo.show import Rides, Watching, show
-from splitinfer.bench.demo.ways import NAMES
+from splitinfer.bench.demo.ways import NAMES, OURS
 from splitinfer.cli.output import json_option, kilobytes, print_json, print_table, progress_console
 from splitinfer.events import Event, Inferred, LinkChanged, PlanChanged, ProbeDue
 
@@ -31,7 +31,6 @@ SHOTS_SHOWN = 50
 EVENTS_SHOWN = 8
 SMALL_PROBE_BYTES = 1000
 """Probes come in pairs, a small one and a larger one; the screen shows one line."""
-OURS = "splitinfer"
 
 
 def _slowdowns(_ctx: click.Context, _option: click.Parameter, text: str | None) -> list[float]:

@@ -12,6 +12,7 @@ import numpy as np
 
 from splitinfer.bench.demo.run import Ride
 from splitinfer.bench.demo.scenario import Scenario
+from splitinfer.bench.demo.ways import OURS
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ def by_phase(ride: Ride) -> list[float | None]:
 
 def as_object(rides: dict[str, Ride], scenario: Scenario, slowdown: float) -> dict[str, Any]:
     """One sweep step as JSON."""
-    changes = rides["splitinfer"].plan_changes if "splitinfer" in rides else []
+    changes = rides[OURS].plan_changes if OURS in rides else []
     return {
         "ways": {
             name: asdict(row(ride)) | {"policy": ride.way.policy, "phase_mean_ms": by_phase(ride)}

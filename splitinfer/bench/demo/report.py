@@ -10,10 +10,9 @@ from splitinfer.bench.demo.assets import CALIBRATION, Assets
 from splitinfer.bench.demo.outcome import by_phase, row
 from splitinfer.bench.demo.run import Ride, Shot
 from splitinfer.bench.demo.scenario import Scenario
+from splitinfer.bench.demo.ways import OURS
 from splitinfer.bench.rows import machine, versions
 from splitinfer.picture import Change, Figures, Leg, Moment, Report, Run, Stretch, report_page
-
-OURS = "splitinfer"
 
 
 def page(assets: Assets, rides: Mapping[float, Mapping[str, Ride]], scenario: Scenario) -> str:

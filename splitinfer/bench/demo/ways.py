@@ -16,7 +16,8 @@ from splitinfer.bundle import Bundle
 from splitinfer.errors import NoFeasiblePlan
 from splitinfer.plan import Budget, Conditions, Offer, Plan, Power, Profile, Scorecard, Uplink, objection, offers, predict
 
-NAMES = ("device_only", "cloud_fp32", "cloud_coded", "fixed_best", "splitinfer")
+OURS = "splitinfer"
+NAMES = ("device_only", "cloud_fp32", "cloud_coded", "fixed_best", OURS)
 
 
 @dataclass(frozen=True, slots=True)

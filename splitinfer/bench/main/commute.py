@@ -10,9 +10,8 @@ from splitinfer.bench.demo.assets import Assets
 from splitinfer.bench.demo.run import Ride, Road, ride
 from splitinfer.bench.demo.scenario import COMMUTE, Phase, Scenario
 from splitinfer.bench.demo.show import Watching, show
-from splitinfer.bench.demo.ways import Way
+from splitinfer.bench.demo.ways import OURS, Way
 from splitinfer.bench.main import rides
-from splitinfer.bench.main.rides import OURS
 from splitinfer.bench.rows import Row
 from splitinfer.bundle import Bundle
 from splitinfer.cloud.serve import ServeSettings, start

@@ -234,8 +234,8 @@ class Wire:
 
     def _spawn(self, run: Callable[..., None], *args: object) -> None:
         thread = threading.Thread(target=run, args=args, name="wire", daemon=True)
+        thread.start()  # first: `cut`, in another thread, joins what is in the list
         self._threads.append(thread)
-        thread.start()
 
     def _accept(self, listener: socket.socket) -> None:
         with suppress(OSError):

@@ -27,7 +27,7 @@ from tests.bundles import tiny_input
 from tests.cloud_stub import BALANCED, Stub, ask_until, in_pieces, request_of, why
 from tests.conftest import Cloud
 
-SECRET = "/home/somebody/model.onnx at 0x7f00"
+SECRET = "/private/place/model.onnx at 0x7f00"
 
 
 class Sluice:

@@ -116,6 +116,7 @@ class Model:
         segments: in order.
         holds: indices of the segments that are present.
         image_input: name of the uint8 NHWC input at cut 0, or None.
+        batches: whether it takes several items along axis 0 and answers each as alone, tested at build; None = unknown.
     """
 
     digest: Digest
@@ -127,6 +128,7 @@ class Model:
     segments: tuple[Segment, ...]
     holds: frozenset[int]
     image_input: str | None = None
+    batches: bool | None = None
 
     @property
     def n(self) -> int:

@@ -78,7 +78,7 @@ class Profile:
         encode_ms: plan -> device time to encode.
         decode_ms: plan -> cloud time to decode.
         tail_ms: for each cut, the cloud's time for the rest.
-        peak_bytes: memory of the loaded segments; None = unknown.
+        peak_bytes: for each cut, the resident memory that loading and running the segments before it takes; None = unknown.
         source: "reference" (the machine that built the bundle) or "measured" (here).
     """
 
@@ -89,12 +89,16 @@ class Profile:
     encode_ms: Mapping[Plan, float] = field(default_factory=dict)
     decode_ms: Mapping[Plan, float] = field(default_factory=dict)
     tail_ms: tuple[float, ...] = ()
-    peak_bytes: int | None = None
+    peak_bytes: tuple[int | None, ...] = ()
     source: str = "reference"
 
     def head_ms(self, cut: int) -> float:
         """Device time up to a cut. Segments that are not held count as 0: such plans are not offered."""
         return sum(ms or 0.0 for ms in self.segment_ms[:cut])
+
+    def memory_bytes(self, cut: int) -> int | None:
+        """Memory that the segments up to a cut take; None = unknown."""
+        return self.peak_bytes[cut] if cut < len(self.peak_bytes) else None
 
     def cost(self, plan: Plan) -> Cost:
         """The stages that do not depend on the link."""

@@ -52,6 +52,7 @@ class Net:
             "cuts": tuple(self._cut(index) for index in range(len(self.cuts))),
             "segments": tuple(self._segment(index) for index in range(len(self.segments))),
             "weights": stored,
+            "batches": True,
             "build_info": {"by": "tests/bundles.py"},
         }
         return Draft(**{**fields, **changes})

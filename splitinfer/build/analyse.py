@@ -83,9 +83,10 @@ def analyse(path: Path, options: BuildOptions) -> Subject:
         cuts=_entries(graph, kept, model_hash),
         segments=extraction.segments,
         weights=extraction.weights,
+        batches=len(trials) > 1,
         image_input=folded.image.name if folded else None,
         preprocessing=folded.image.described() if folded else {},
-        build_info=_build_info(path, model, model_hash, kept) | {"batches": len(trials) > 1},
+        build_info=_build_info(path, model, model_hash, kept),
     )
     return Subject(draft, uncut, trials)
 

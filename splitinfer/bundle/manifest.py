@@ -17,8 +17,10 @@ from typing import Any
 from splitinfer.errors import CorruptBundle
 from splitinfer.model import Cut, Digest, Model, Segment, TensorSpec
 
-FORMAT = 1
-"""Version of the on-disk form."""
+FORMAT = 2
+"""Version of the on-disk form that is written."""
+FORMATS_READ = (1, 2)
+"""Format 1 does not say whether the model takes several items at once (`Manifest.batches`)."""
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _DTYPES = frozenset(
@@ -66,6 +68,8 @@ class Manifest:
         tables: key -> blob; the keys are the codecs' business.
         image_input: name of the uint8 NHWC input, or None.
         preprocessing: what was folded into segment 0 for it, in integers and text.
+        batches: whether the model takes several items along axis 0; None = unknown, which only format 1 may say.
+        format: version of the on-disk form. It is part of the identity: an old manifest is written as it was read.
     """
 
     inputs: tuple[TensorSpec, ...]
@@ -76,12 +80,14 @@ class Manifest:
     tables: Mapping[str, str]
     image_input: str | None
     preprocessing: Mapping[str, int | str]
+    batches: bool | None
+    format: int = FORMAT
 
     def encode(self) -> bytes:
         """The canonical bytes."""
         image = {"name": self.image_input, "preprocessing": dict(self.preprocessing)}
-        data = {
-            "format": FORMAT,
+        data: dict[str, Any] = {
+            "format": self.format,
             "inputs": [_spec_data(spec) for spec in self.inputs],
             "outputs": [_spec_data(spec) for spec in self.outputs],
             "cuts": [{"id": c.id, "name": c.name, "tensors": [_spec_data(t) for t in c.tensors]} for c in self.cuts],
@@ -90,6 +96,8 @@ class Manifest:
             "tables": dict(self.tables),
             "image_input": None if self.image_input is None else image,
         }
+        if self.format > 1:
+            data["batches"] = self.batches
         return json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False).encode("ascii")
 
     @classmethod
@@ -134,6 +142,7 @@ class Manifest:
             segments=tuple(self._segment(i, s) for i, s in enumerate(self.segments)),
             holds=holds,
             image_input=self.image_input,
+            batches=self.batches,
         )
 
     def _segment(self, index: int, entry: SegmentEntry) -> Segment:
@@ -169,9 +178,10 @@ def _parse(data: bytes) -> dict[str, Any]:
     version = raw.get("format") if isinstance(raw, dict) else None
     if type(version) is not int:
         raise CorruptBundle("manifest.json is not the manifest of a bundle")
-    if version != FORMAT:
+    if version not in FORMATS_READ:
         what = "upgrade splitinfer" if version > FORMAT else "build the bundle again"
-        raise CorruptBundle(f"the bundle has format {version}, this splitinfer reads {FORMAT}: {what}")
+        known = " and ".join(map(str, FORMATS_READ))
+        raise CorruptBundle(f"the bundle has format {version}, this splitinfer reads {known}: {what}")
     return dict(raw)
 
 
@@ -189,6 +199,8 @@ def _manifest(raw: dict[str, Any]) -> Manifest:
         tables={str(key): str(blob) for key, blob in raw["tables"].items()},
         image_input=None if image is None else str(image["name"]),
         preprocessing={} if image is None else {k: _plain(v) for k, v in image["preprocessing"].items()},
+        batches=bool(raw["batches"]) if raw["format"] > 1 else None,
+        format=raw["format"],
     )
 
 
@@ -214,6 +226,8 @@ def _plain(value: object) -> int | str:
 def _objections(manifest: Manifest) -> Iterator[str]:
     yield from _blob_objections(manifest)
     yield from _spec_objections(manifest)
+    if (manifest.batches is None) != (manifest.format == 1):
+        yield "from format 2 on, and only then, it says whether the model takes several items at once"
     if not manifest.segments or len(manifest.cuts) != len(manifest.segments) + 1:
         yield "n segments need n + 1 cuts"
         return

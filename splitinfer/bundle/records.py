@@ -81,7 +81,7 @@ def encode_profile(profile: Profile) -> bytes:
         "encode_ms": {str(plan): ms for plan, ms in sorted(profile.encode_ms.items())},
         "decode_ms": {str(plan): ms for plan, ms in sorted(profile.decode_ms.items())},
         "tail_ms": list(profile.tail_ms),
-        "peak_bytes": profile.peak_bytes,
+        "peak_bytes": list(profile.peak_bytes),
         "source": profile.source,
     }
     return _encode(data)
@@ -104,11 +104,19 @@ def decode_profile(data: bytes, digest: Digest) -> Profile:
             encode_ms={Plan.parse(plan): float(ms) for plan, ms in raw["encode_ms"].items()},
             decode_ms={Plan.parse(plan): float(ms) for plan, ms in raw["decode_ms"].items()},
             tail_ms=tuple(float(ms) for ms in raw["tail_ms"]),
-            peak_bytes=None if raw["peak_bytes"] is None else int(raw["peak_bytes"]),
+            peak_bytes=_peaks(raw.get("peak_bytes"), len(raw["segment_ms"])),
             source=str(raw["source"]),
         )
     except _MALFORMED as error:
         raise _malformed("the profile") from error
+
+
+def _peaks(raw: Any, n: int) -> tuple[int | None, ...]:
+    """A list, one entry a cut; with format 1 it was one number for all n segments, or null."""
+    if raw is None:
+        return ()
+    peaks = raw if isinstance(raw, list) else [*[None] * n, raw]
+    return tuple(None if nbytes is None else int(nbytes) for nbytes in peaks)
 
 
 def _encode(data: Mapping[str, Any]) -> bytes:

@@ -55,6 +55,7 @@ class Draft:
         cuts: cut 0 (the inputs) to cut n (nothing).
         segments: segment i leads from cut i to cut i + 1.
         weights: SHA-256 -> raw little-endian bytes of one initializer.
+        batches: whether the model takes several items along axis 0 and answers each as alone.
         tables: codec tables by key.
         image_input: name of the uint8 NHWC input, or None.
         preprocessing: what was folded into segment 0 for it, in integers and text.
@@ -68,6 +69,7 @@ class Draft:
     cuts: tuple[CutEntry, ...]
     segments: tuple[SegmentDraft, ...]
     weights: Mapping[str, Blob]
+    batches: bool
     tables: Mapping[str, bytes] = field(default_factory=dict)
     image_input: str | None = None
     preprocessing: Mapping[str, int | str] = field(default_factory=dict)
@@ -141,6 +143,7 @@ def _manifest(draft: Draft, sizes: Mapping[str, int]) -> Manifest:
         tables={key: _sha256(table) for key, table in draft.tables.items()},
         image_input=draft.image_input,
         preprocessing=draft.preprocessing,
+        batches=draft.batches,
     )
 
 

@@ -88,7 +88,8 @@ def test_writing_twice_gives_the_same_files(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"tables": {"klt/a": b"another"}}, UINT8_INPUT, {"image_input": "x", "preprocessing": {"mean": "0"}}]
+    "change",
+    [{"tables": {"klt/a": b"another"}}, UINT8_INPUT, {"image_input": "x", "preprocessing": {"mean": "0"}}, {"batches": False}],
 )
 def test_what_changes_the_answer_changes_the_digest(tmp_path: Path, bundle: Bundle, change: dict) -> None:
     assert tiny_bundle(tmp_path / "other", **{"tables": TABLES, **change}).digest != bundle.digest
@@ -189,8 +190,22 @@ def test_what_is_no_bundle_is_refused(tmp_path: Path) -> None:
             Bundle.open(path)
 
 
+def test_a_bundle_says_whether_the_model_takes_a_batch(tmp_path: Path, bundle: Bundle) -> None:
+    assert bundle.model.batches is True
+    assert tiny_bundle(tmp_path / "one", batches=False).model.batches is False
+
+
 @pytest.mark.parametrize(
-    ("version", "message"), [(2, "upgrade"), (0, "build"), ("1", "not the manifest"), (True, "not the manifest")]
+    "change", [lambda d: d.pop("batches"), lambda d: d.update(batches=None), lambda d: d.update(batches=1, format=1)]
+)
+def test_the_batch_belongs_to_format_2(bundle: Bundle, change) -> None:
+    rewrite(bundle, change)
+    with pytest.raises(CorruptBundle, match=r"batches|canonical|lacks a field"):
+        Bundle.open(bundle.path)
+
+
+@pytest.mark.parametrize(
+    ("version", "message"), [(3, "upgrade"), (0, "build"), ("1", "not the manifest"), (True, "not the manifest")]
 )
 def test_another_format_is_named(bundle: Bundle, version, message: str) -> None:
     rewrite(bundle, lambda data: data.update(format=version))
@@ -203,9 +218,9 @@ def test_a_manifest_that_is_not_canonical_is_refused(bundle: Bundle) -> None:
     data = file.read_bytes()
     for other in (
         data + b"\n",
-        data.replace(b'"format":1', b'"format": 1'),
+        data.replace(b'"format":2', b'"format": 2'),
         data[:-1] + b',"zzz":1}',
-        b'{"format":1,' + data[1:],
+        b'{"format":2,' + data[1:],
     ):
         file.write_bytes(other)
         with pytest.raises(CorruptBundle, match="canonical"):
@@ -329,7 +344,8 @@ def test_a_bundle_can_be_moved(tmp_path: Path, bundle: Bundle) -> None:
 
 def a_profile(bundle: Bundle) -> Profile:
     half = Plan(1, "half")
-    return Profile(bundle.digest, "desk", "engine", (0.1, None, 0.3), {half: 0.01}, {half: 1e-9}, (0.4, 0.3, 0.2, 0.0), 123)
+    tail_ms, peak_bytes = (0.4, 0.3, 0.2, 0.0), (0, 1000, None, 3000)
+    return Profile(bundle.digest, "desk", "engine", (0.1, None, 0.3), {half: 0.01}, {half: 1e-9}, tail_ms, peak_bytes)
 
 
 def a_scorecard(bundle: Bundle) -> Scorecard:
@@ -350,6 +366,21 @@ def test_scorecard_and_profile_come_back_exactly(bundle: Bundle) -> None:
         "profile.json",
         "scorecard.json",
     ]
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [(None, ()), ("absent", ()), (5000, (None, None, None, 5000)), ([0, None, 7, 9], (0, None, 7, 9)), ([], ())],
+)
+def test_memory_as_older_profiles_had_it(bundle: Bundle, written, read) -> None:
+    bundle.save_profile(a_profile(bundle))
+    data = json.loads((bundle.path / "profile.json").read_bytes()) | {"peak_bytes": written}
+    if written == "absent":
+        del data["peak_bytes"]
+    (bundle.path / "profile.json").write_text(json.dumps(data))
+    profile = Bundle.open(bundle.path).profile
+    assert profile is not None
+    assert profile.peak_bytes == read
 
 
 def test_a_record_of_another_bundle_is_refused(tmp_path: Path, bundle: Bundle) -> None:

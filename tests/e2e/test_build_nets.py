@@ -50,7 +50,7 @@ def original(folder, name: str = "net"):
 @pytest.mark.parametrize("net", NETS)
 def test_every_cut_gives_the_answer_of_the_uncut_file(net, tmp_path):
     bundle = cut_everywhere(net(), tmp_path)
-    batches = (1, 3) if bundle.info.build["batches"] else (1,)
+    batches = (1, 3) if bundle.model.batches else (1,)
     feeds = [random_feeds(bundle.model, batch, seed=7 + batch) for batch in batches]
     checks = verify(bundle, feeds, original(tmp_path))
     assert len(checks) == bundle.model.n + 1 >= 4
@@ -77,7 +77,7 @@ def test_a_negative_dimension_is_an_open_one(tmp_path):
     path = models.save(models.chain(batch=-1), tmp_path)
     bundle = build(path, tmp_path / "bundle")
     assert bundle.model.inputs[0].shape == (None, 3, 16, 16)
-    assert bundle.info.build["batches"]
+    assert bundle.model.batches
 
 
 def test_many_cuts_are_crossed_one_after_the_other(tmp_path):
@@ -107,13 +107,13 @@ def test_a_quantised_tensor_crosses_as_it_is(tmp_path):
 def test_a_fixed_batch_stays_fixed(tmp_path):
     bundle = cut_everywhere(models.chain(batch=1), tmp_path)
     assert {spec.shape[0] for cut in bundle.model.cuts for spec in cut.tensors} == {1}
-    assert bundle.info.build["batches"] is False
+    assert bundle.model.batches is False
 
 
 def test_whether_two_items_can_be_run_at_once_is_tried(tmp_path):
-    assert cut_everywhere(models.chain(), tmp_path).info.build["batches"] is True
+    assert cut_everywhere(models.chain(), tmp_path).model.batches is True
     (tmp_path / "b").mkdir()
-    assert cut_everywhere(models.literal_one(), tmp_path / "b").info.build["batches"] is False
+    assert cut_everywhere(models.literal_one(), tmp_path / "b").model.batches is False
 
 
 def test_open_sizes_stay_open(tmp_path):

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from splitinfer.backends.ort import OrtEngine
 from splitinfer.bundle import Bundle
@@ -14,12 +15,15 @@ from splitinfer.plan import Plan, PlanScore
 HERE = Path(__file__).parent / "bundle"
 
 
-def test_format_1_opens_and_answers_as_it_did() -> None:
-    expected = json.loads((HERE / "v1.json").read_bytes())
-    bundle = Bundle.open(HERE / "v1")
+@pytest.mark.parametrize(("name", "batches"), [("v1", None), ("v2", True)])
+def test_a_bundle_opens_and_answers_as_it_did(name: str, batches: bool | None) -> None:
+    expected = json.loads((HERE / f"{name}.json").read_bytes())
+    bundle = Bundle.open(HERE / name)
     assert bundle.digest == expected["digest"]
+    assert bundle.manifest.encode() == (bundle.path / "manifest.json").read_bytes()
     assert [cut.id for cut in bundle.model.cuts] == ["5de985a958f4", "3afb0c64ab10", "73b202733ec2", "b928deb94e23"]
     assert bundle.model.whole
+    assert bundle.model.batches is batches
     engine = OrtEngine(bundle)
     x = (np.arange(192, dtype=np.float32).reshape(1, 3, 8, 8) % 17) / 16
     outputs = engine.run(0, 3, engine.hold(0, {"x": x})).outputs()
@@ -27,8 +31,9 @@ def test_format_1_opens_and_answers_as_it_did() -> None:
     np.testing.assert_allclose(outputs["logits"][0][:5], expected["logits"], atol=1e-5)
 
 
-def test_records_of_format_1_read_as_they_did() -> None:
-    bundle = Bundle.open(HERE / "v1")
+@pytest.mark.parametrize(("name", "peaks"), [("v1", (None, None, None, 1 << 20)), ("v2", (0, 65536, None, 1 << 20))])
+def test_records_read_as_they_did(name: str, peaks: tuple[int | None, ...]) -> None:
+    bundle = Bundle.open(HERE / name)
     assert bundle.tables == {"demo/a": b"a table"}
     assert (bundle.info.name, bundle.info.version) == ("tiny", "1")
     assert bundle.scorecard is not None
@@ -36,3 +41,4 @@ def test_records_of_format_1_read_as_they_did() -> None:
     assert bundle.profile is not None
     assert bundle.profile.tail_ms == (0.875, 0.375, 0.125, 0.0)
     assert bundle.profile.encode_ms == {Plan(1, "half"): 0.01}
+    assert bundle.profile.peak_bytes == peaks

@@ -15,10 +15,12 @@ trusted: weights are found by name in the folder of blobs alone.
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -50,9 +52,17 @@ _CARRIED = frozenset(
     f"tensor({kind})"
     for kind in "bool float16 float double int8 int16 int32 int64 uint8 uint16 uint32 uint64".split()  # noqa: SIM905
 )
+_FOLDER = "session.model_external_initializers_file_folder_path"
 _EXTERNAL = 1  # TensorProto.DataLocation.EXTERNAL
 _AS_REQUESTED = 1  # the arena grows by what is asked for, not by powers of two
 _SILENT = 4  # only fatal: a failure is raised, and a run that was stopped is none
+
+# What the runtime says besides its words: a code, the place in its own source, long or short, and where files lie.
+_CODE = re.compile(r"\[ONNXRuntimeError\] : \d+ : \w+ : ")
+_SIGNATURE = r" [^()]*::[\w~<>]+\((?:[^()]|\([^()]*\))*\)(?: const)?(?: \[with [^\]]*\])?"
+_SOURCE = re.compile(rf"/\S+\.(?:cc|h):\d+(?:{_SIGNATURE})? |\b\w+\.(?:cc|h):\d+ \S+ ")
+_RUNNING = re.compile(r"Non-zero status code returned while running (\w+) node\. Name:'(.*?)' Status Message: ")
+_PATH = re.compile(r'(\bpath\b[^"]*")/[^"]*/')
 
 
 class OrtEngine:
@@ -141,21 +151,24 @@ class Uncut:
     """An ONNX model as it is, to compare a bundle with.
 
     Args:
-        model: a serialised ModelProto with its weights inside.
+        model: a serialised ModelProto.
+        folder: where the weights lie that are stored outside it; None where all are inside.
 
     Raises:
         EngineError: the runtime cannot load it; says why in the runtime's words.
     """
 
-    def __init__(self, model: bytes) -> None:
+    def __init__(self, model: bytes, folder: Path | None = None) -> None:
         options = ort.SessionOptions()
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
         options.log_severity_level = _SILENT
+        if folder is not None:
+            options.add_session_config_entry(_FOLDER, str(folder.absolute()))
         try:
             self._session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         except _ORT_ERRORS as error:
-            raise EngineError(f"onnxruntime cannot load the model: {str(error).splitlines()[0]}") from error
+            raise EngineError(f"onnxruntime cannot load the model: {_words(error)}") from error
 
     def run(self, inputs: Tensors) -> Tensors:
         """All outputs of the model that arrays can carry: no sequences, no strings, no packed or 8-bit floats.
@@ -169,7 +182,7 @@ class Uncut:
         try:
             arrays = self._session.run(names, dict(inputs), options)
         except _ORT_ERRORS as error:
-            raise EngineError(f"onnxruntime failed to run the model: {str(error).splitlines()[0]}") from error
+            raise EngineError(f"onnxruntime failed to run the model: {_words(error)}") from error
         return {name: np.asarray(array) for name, array in zip(names, arrays, strict=True)}
 
 
@@ -247,8 +260,14 @@ def _options(bundle: Bundle, threads: int) -> ort.SessionOptions:
     options.log_severity_level = 3  # errors
     options.add_session_config_entry("session.use_env_allocators", "1")
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(bundle.blobs.absolute()))
+    options.add_session_config_entry(_FOLDER, str(bundle.blobs.absolute()))
     return options
+
+
+def _words(error: Exception) -> str:
+    """What the runtime says, on one line: no codes, nothing of its source, no path."""
+    text = _SOURCE.sub("", _CODE.sub("", " ".join(str(error).split()) + " "))
+    return _PATH.sub(r"\1", _RUNNING.sub(r"\1 '\2': ", text)).strip() or type(error).__name__
 
 
 @cache

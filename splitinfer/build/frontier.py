@@ -1,46 +1,33 @@
 """The few boundaries that are worth keeping.
 
-Every boundary is priced on a grid of links, devices, codecs and privacy floors; those are kept that lose least against
-having all of them. It is pure arithmetic on the graph: no clock and no measurement, so that building twice keeps the same
-cuts.
-
-The price of boundary b at uplink rate r, on a device s times slower than the machine that the constants below describe, with a
-codec that leaves the share c of float tensors::
-
-    head(b) * s + coded bytes(b, c) * 8 / r + tail(b) + crossing(b)     head + tail = the model's operations * MS_PER_OPERATION
-
-and infinite where something would cross before the privacy floor. The round trip is left out: it is the same for all
-boundaries at which something crosses, and leaving it out never hides a cut that is worth having.
+Every boundary is priced on a grid (`prices`). The first aim: with the kept ones, the latency is at most `LOSS_MEAN_MAX` above
+that with all boundaries of all orders, as a mean over the grid, and nowhere more than `LOSS_WORST_MAX`. That takes few cuts.
+The second aim fills what is left of them: to lose little under each privacy floor too, where the fastest cuts may not be used.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import product
 
 import numpy as np
 import numpy.typing as npt
 
 from splitinfer.build.boundaries import Boundary, Order
+from splitinfer.build.prices import DEPTH_FLOORS, GRID, Prices, crossing_share, depth, prices, undominated
 
-MS_PER_OPERATION = 9.0 / 390e6
-"""EfficientNet-Lite0, 390 million multiply-adds, takes about 9 ms of one server core."""
-CROSSING_MS_PER_BYTE = 0.25e-6
-"""What handing over costs both sides: leaving the runtime's layout and copying; measured 0.2 to 0.3 ms a megabyte."""
-CROSSING_SHARE_MAX = 0.05
+CROSSING_SHARE_MAX = 0.06
 """A boundary whose crossing costs more than this share of the whole model is not kept: head and tail would cost too much."""
+LOSS_MEAN_MAX, LOSS_WORST_MAX = 0.01, 0.05
+"""What may be lost over the grid, without privacy floors."""
 GAIN_MIN = 0.01
-"""A cut that gains less than this share of the latency is not kept: going segment by segment, a device pays as much for it."""
-RATES_BPS = tuple(float(rate) for rate in np.geomspace(0.1e6, 500e6, 12))
-SLOWNESS = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0)
-CODED_SHARES = (0.5, 0.2, 0.1)
-"""Half precision; eight bits, and four bits, with a byte compressor: as measured on feature maps of EfficientNet-Lite0."""
-IMAGE_SHARE = 0.12
-"""JPEG at quality 90, of the uint8 image."""
-DEPTH_FLOORS = tuple(tenth / 10 for tenth in range(10))
+"""Past the first aim, a cut that gains less than this share of the latency is not kept: going segment by segment, a device pays
+as much for it."""
 
-Prices = npt.NDArray[np.float64]
+_EXCESS_MIN = 1e-4
+"""A cut that brings the first aim nearer by less does not serve it."""
+
+Losses = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -49,7 +36,7 @@ class Frontier:
 
     Attributes:
         boundaries: by position.
-        loss_mean: latency lost against having all boundaries, mean over the grid (a share).
+        loss_mean: latency lost against having all boundaries of all orders (a share); mean over the grid, no privacy floors.
         loss_worst: the same, at the worst point.
     """
 
@@ -66,27 +53,10 @@ def choose(orders: Sequence[Order], keep: int, image: bool = False) -> tuple[Ord
         keep: inner boundaries.
         image: whether cut 0 is an image, which media codecs make small.
     """
-    tables = [prices(order.boundaries, image) for order in orders]
-    best = np.minimum.reduce([table.min(axis=0) for table in tables])
-    frontiers = [_keep(order.boundaries, table, best, keep) for order, table in zip(orders, tables, strict=True)]
-    at = min(range(len(orders)), key=lambda i: (frontiers[i].loss_mean, i))
-    return orders[at], frontiers[at]
-
-
-def prices(boundaries: Sequence[Boundary], image: bool = False) -> Prices:
-    """Milliseconds of each boundary (rows) at each point of the grid (columns); infinite where it cannot be used."""
-    rate, slow, share, floor = np.array(list(product(RATES_BPS, SLOWNESS, CODED_SHARES, DEPTH_FLOORS))).T
-    whole = boundaries[-1].operations
-    head = np.array([[b.operations] for b in boundaries], dtype=float)
-    fixed = np.array([[b.lossless_bytes] for b in boundaries], dtype=float)
-    coded = np.array([[b.nbytes - b.lossless_bytes] for b in boundaries]) * share + fixed
-    if image:
-        coded[0] = boundaries[0].nbytes * IMAGE_SHARE
-    crossing_ms = np.array([[b.nbytes * CROSSING_MS_PER_BYTE] for b in boundaries])
-    table: Prices = (head * slow + (whole - head)) * MS_PER_OPERATION + coded * 8e3 / rate + crossing_ms
-    table[[b.why_not is not None for b in boundaries]] = np.inf
-    table[head < floor * whole] = np.inf
-    return table
+    least = np.minimum.reduce([_least(order, image) for order in orders])
+    found = [_keep(order, least, keep, image) for order in orders]
+    at = min(range(len(orders)), key=lambda i: (found[i][0], i))
+    return orders[at], found[at][1]
 
 
 def worth_keeping(boundary: Boundary, whole: int) -> bool:
@@ -98,36 +68,79 @@ def worth_keeping(boundary: Boundary, whole: int) -> bool:
     """
     if boundary.why_not is not None or boundary.splits_fusion:
         return False
-    return boundary.nbytes * CROSSING_MS_PER_BYTE <= CROSSING_SHARE_MAX * whole * MS_PER_OPERATION
+    return crossing_share(boundary, whole) <= CROSSING_SHARE_MAX
 
 
-def _keep(boundaries: Sequence[Boundary], table: Prices, best: npt.NDArray[np.float64], keep: int) -> Frontier:
-    """Greedy choice, then exchanges as long as one helps. The loss falls with every step, so this ends."""
-    whole = boundaries[-1].operations
-    inner = [i for i in range(1, len(boundaries) - 1) if worth_keeping(boundaries[i], whole)]
-    ends = [0, len(boundaries) - 1]
-    relative = table / best
+def _whole(order: Order) -> int:
+    return order.boundaries[-1].operations
+
+
+def _least(order: Order, image: bool) -> Prices:
+    """The least price under each privacy floor (rows) at each point of the grid (columns)."""
+    whole = _whole(order)
+    boundaries = undominated(order.boundaries, whole)
+    table = prices(boundaries, whole, image)
+    depths = np.array([depth(boundary, whole) for boundary in boundaries])
+    return np.array([table[depths >= floor].min(axis=0) for floor in DEPTH_FLOORS])
+
+
+def _candidates(order: Order, image: bool) -> list[Boundary]:
+    """Both ends, then the inner ones that somewhere on the grid, under some floor, are the fastest of those worth keeping."""
+    whole, (first, *between, last) = _whole(order), order.boundaries
+    inner = undominated((boundary for boundary in between if worth_keeping(boundary, whole)), whole)
+    rows = [first, last, *inner]
+    table = prices(rows, whole, image)
+    depths = np.array([depth(boundary, whole) for boundary in rows])
+    winners: set[int] = set()
+    for floor in DEPTH_FLOORS:
+        winners.update(np.where(depths[:, None] >= floor, table, np.inf).argmin(axis=0).tolist())
+    return [first, last, *(rows[i] for i in sorted(winners - {0, 1}))]
+
+
+def _losses(boundaries: Sequence[Boundary], least: Prices, whole: int, image: bool) -> Losses:
+    """What each boundary alone loses (rows), at each point under each floor (columns; without a floor first)."""
+    table = prices(boundaries, whole, image)
+    depths = np.array([[depth(boundary, whole)] for boundary in boundaries])
+    return np.hstack(
+        [np.where(depths >= floor, table / row - 1, np.inf) for floor, row in zip(DEPTH_FLOORS, least, strict=True)]
+    )
+
+
+Score = tuple[float, float]
+"""How far the first aim is missed, and the mean loss over the grid and all floors. Less is better."""
+
+
+def _keep(order: Order, least: Prices, keep: int, image: bool) -> tuple[Score, Frontier]:
+    """Greedy choice, then exchanges as long as one helps. The score falls with every step, so this ends."""
+    boundaries = _candidates(order, image)
+    losses = _losses(boundaries, least, _whole(order), image)
     chosen: list[int] = []
-    while inner and len(chosen) < min(keep, len(inner)):
-        at = _best_addition(relative, [*ends, *chosen], inner)
-        if _loss(relative, [*ends, *chosen]) - _loss(relative, [*ends, *chosen, at]) < GAIN_MIN:
+    now = _score(losses[[0, 1]].min(axis=0))
+    while len(chosen) < min(keep, len(boundaries) - 2):
+        at, after = _best_addition(losses, chosen)
+        if now[0] - after[0] < _EXCESS_MIN and now[1] - after[1] < GAIN_MIN:
             break
-        chosen.append(at)
+        chosen, now = [*chosen, at], after
     place = 0
     while place < len(chosen):
         others = chosen[:place] + chosen[place + 1 :]
-        at = _best_addition(relative, [*ends, *others], inner)
-        better = _loss(relative, [*ends, *others, at]) < _loss(relative, [*ends, *chosen]) - 1e-9
-        chosen, place = ([*others, at], 0) if better else (chosen, place + 1)
-    lost = relative[[*ends, *chosen]].min(axis=0) - 1
-    return Frontier(tuple(boundaries[i] for i in sorted([*ends, *chosen])), float(lost.mean()), float(lost.max()))
+        at, after = _best_addition(losses, others)
+        better = after[0] < now[0] - _EXCESS_MIN or (after[0] <= now[0] and after[1] < now[1] - 1e-9)
+        chosen, now, place = ([*others, at], after, 0) if better else (chosen, now, place + 1)
+    lost = losses[[0, 1, *chosen]].min(axis=0)[: len(GRID)]
+    kept = sorted((boundaries[i] for i in (0, 1, *chosen)), key=lambda boundary: boundary.position)
+    return now, Frontier(tuple(kept), float(lost.mean()), float(lost.max()))
 
 
-def _loss(relative: Prices, rows: Sequence[int]) -> float:
-    return float(relative[list(rows)].min(axis=0).mean())
+def _best_addition(losses: Losses, chosen: Sequence[int]) -> tuple[int, Score]:
+    """The inner candidate that lowers the score most beside those that are chosen already."""
+    have = losses[[0, 1, *chosen]].min(axis=0)
+    scores = [_score(np.minimum(row, have)) for row in losses[2:]]
+    at = min(range(len(scores)), key=lambda i: (scores[i], i))
+    return at + 2, scores[at]
 
 
-def _best_addition(relative: Prices, rows: Sequence[int], candidates: Sequence[int]) -> int:
-    have = relative[list(rows)].min(axis=0)
-    losses = np.minimum(relative[list(candidates)], have).mean(axis=1)
-    return candidates[int(losses.argmin())]
+def _score(lost: Losses) -> Score:
+    free = lost[: len(GRID)]
+    missed = max(0.0, float(free.mean()) - LOSS_MEAN_MAX) + max(0.0, float(free.max()) - LOSS_WORST_MAX)
+    return missed, float(lost.mean())

@@ -28,6 +28,7 @@ class BuildOptions:
         cuts: "frontier", "all", or names of tensors, nodes or cuts.
         max_cuts: inner cuts that the frontier keeps.
         codecs: ids to measure; None = all that fit.
+        target_runtime: the ONNX Runtime of the device where it is older than ours, as `Target.parse` takes it.
         overwrite: replace a bundle that is there.
         progress: hears how far the build is.
     """
@@ -41,6 +42,7 @@ class BuildOptions:
     cuts: str | tuple[str, ...] = "frontier"
     max_cuts: int = 6
     codecs: tuple[str, ...] | None = None
+    target_runtime: str | None = None
     overwrite: bool = False
     progress: Progress | None = None
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 @click.option("--cuts", "all_cuts", type=click.Choice(["all", "frontier"]), default="frontier", show_default=True)
 @click.option("--metric", "metric_path", help="module:function (outputs, labels) -> score, higher is better.")
 @click.option("--max-cuts", default=6, show_default=True, help="Inner cuts that the frontier keeps.")
+@click.option("--target-runtime", metavar="VERSION", help='ONNX Runtime of the device where it is older: "1.17", or "web".')
 @click.option("--name", help="Label; default: the file's name.")
 @click.option("--version", "version_label", default="1", show_default=True, help="Label.")
 @click.option("--force", is_flag=True, help="Replace --out if it is a bundle.")
@@ -49,6 +50,7 @@ def command(model: Path, out: Path, **given: Any) -> int:
             image_input=_image_input(given["image"]) if given["image"] else None,
             cuts=given["cuts"] or given["all_cuts"],
             max_cuts=given["max_cuts"],
+            target_runtime=given["target_runtime"],
             metric=_function(given["metric_path"]) if given["metric_path"] else None,
             overwrite=given["force"],
             progress=_advance(bars),

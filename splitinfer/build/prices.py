@@ -3,7 +3,7 @@
 The price of boundary b at uplink rate r, on a device s times slower than the machine that the constants below describe, with
 a cloud k times slower than it, and a codec that leaves the share c of float tensors::
 
-    head(b) * s + coded bytes(b, c) * 8 / r + tail(b) * k + crossing(b)     head + tail = the model's operations * MS_PER_OPERATION
+    head(b) * s + coded bytes(b, c) * 8 / r + tail(b) * k + crossing(b)   head + tail = all operations * MS_PER_OPERATION
 
 It is pure arithmetic on the graph: no clock and no measurement, so that building twice gives the same prices. The round trip
 and the answer's way back are left out: they are the same for all boundaries at which something crosses, and leaving them out

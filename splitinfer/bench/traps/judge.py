@@ -175,9 +175,10 @@ def _distance(got: Array | None, want: Array) -> float:
     """max|d| / max|y|; whatever is no float must be equal."""
     if got is None or got.shape != want.shape or got.dtype != want.dtype:
         return float("inf")
-    floats = want.dtype.kind == "f"
-    if np.array_equal(got, want, equal_nan=floats):
-        return 0.0
-    delta = np.abs(got.astype(np.float64) - want.astype(np.float64)).max()
-    scale = np.abs(want.astype(np.float64)).max()
-    return float(delta / scale) if floats and np.isfinite(delta) and scale > 0 else float("inf")
+    if want.dtype.kind != "f":
+        return 0.0 if np.array_equal(got, want) else float("inf")
+    a, b = got.astype(np.float64), want.astype(np.float64)
+    same = (a == b) | (np.isnan(a) & np.isnan(b))
+    delta = np.abs(np.where(same, 0.0, a) - np.where(same, 0.0, b)).max(initial=0.0)
+    scale = np.abs(b[np.isfinite(b)]).max(initial=0.0)
+    return float(delta / scale) if scale > 0 and np.isfinite(delta) else float("inf") if delta else 0.0

@@ -21,6 +21,7 @@ ModelProto: TypeAlias = "onnx.ModelProto"
 GraphProto: TypeAlias = "onnx.GraphProto"
 NodeProto: TypeAlias = "onnx.NodeProto"
 TensorProto: TypeAlias = "onnx.TensorProto"
+SparseProto: TypeAlias = "onnx.SparseTensorProto"
 ValueInfo: TypeAlias = "onnx.ValueInfoProto"
 
 # TensorProto.DataType, as the ONNX format numbers them

@@ -227,6 +227,7 @@ def _plain(value: object) -> object:
                 "device": value.device,
                 "engine": value.engine,
                 "segment_ms": list(value.segment_ms),
+                "peak_bytes": list(value.peak_bytes),
                 "source": value.source,
             }
         case Scorecard():

@@ -140,6 +140,10 @@ class Model:
         """Whether all segments are here, so that an answer never needs the cloud."""
         return self.holds == frozenset(range(self.n))
 
+    def missing(self, cut: int) -> tuple[int, ...]:
+        """Segments that lead to a cut and are not here."""
+        return tuple(i for i in range(cut) if i not in self.holds)
+
     def holds_range(self, start: int, stop: int) -> bool:
         """Whether segments start..stop-1 are here."""
         return all(i in self.holds for i in range(start, stop))

@@ -93,7 +93,7 @@ class Profile:
     source: str = "reference"
 
     def head_ms(self, cut: int) -> float:
-        """Device time up to a cut. Segments that are not held count as 0: such plans are not offered."""
+        """Device time up to a cut. Segments that are not held count as 0: there is an objection to such plans."""
         return sum(ms or 0.0 for ms in self.segment_ms[:cut])
 
     def memory_bytes(self, cut: int) -> int | None:
@@ -205,6 +205,8 @@ class Budget:
         uplink_bytes: per request.
         depth_min: privacy floor: at least this share of the compute stays on the device before anything crosses.
         hedge_max_share: share of requests that may be computed twice to meet a deadline.
+        memory_bytes: what segments may take on the device. No plan that takes more is chosen, nor raced; but a request that the
+            cloud failed is finished here from what is held all the same: an answer counts more.
     """
 
     latency_ms: float | None = None
@@ -214,6 +216,7 @@ class Budget:
     uplink_bytes: int | None = None
     depth_min: float = 0.0
     hedge_max_share: float = 0.1
+    memory_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,45 +240,63 @@ class Power:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """A plan with all that is known of it before the link is: one row of the table a policy chooses from."""
+    """A plan with all that is known of it before the link is: one row of the table a policy chooses from.
+
+    Attributes:
+        plan: which.
+        cost: without the link.
+        score: bytes and accuracy.
+        depth: share of the compute that stays on the device.
+        local: whether it needs no cloud.
+        missing: segments that it needs and that are not held here.
+        memory_bytes: what its segments take on the device; None = unknown.
+    """
 
     plan: Plan
     cost: Cost
     score: PlanScore
     depth: float
     local: bool
+    missing: tuple[int, ...] = ()
+    memory_bytes: int | None = None
 
 
 def offers(model: Model, profile: Profile, scorecard: Scorecard) -> tuple[Offer, ...]:
-    """Every plan that this device can carry out, cheapest cut first.
+    """Every plan of the model, cheapest cut first, the local one last; `objection` says which this device cannot carry out.
 
     Without a scorecard row only lossless codecs and `half` are offered, with their plain size.
     """
     rows: list[Offer] = []
     for cut in model.cuts[:-1]:
-        if not model.holds_range(0, cut.index):
-            continue
+        missing, memory_bytes = model.missing(cut.index), profile.memory_bytes(cut.index)
         for codec in codecs_for(cut, image=model.image_input if cut.index == 0 else None):
             plan = Plan(cut.index, codec.id)
             score = scorecard.scores.get(plan)
             if score is None and not (codec.lossless or codec.id == "half"):
                 continue
             score = score or PlanScore(cut.nbytes, cut.nbytes, accuracy_loss=0.0 if codec.lossless else None)
-            rows.append(Offer(plan, profile.cost(plan), score, cut.depth, local=False))
-    if model.whole:
-        plan = Plan(model.n, NOTHING)
-        exact = PlanScore(0, 0, accuracy_loss=0.0, accuracy_loss_bound=0.0, output_error=0.0)
-        rows.append(Offer(plan, profile.cost(plan), exact, 1.0, local=True))
+            rows.append(Offer(plan, profile.cost(plan), score, cut.depth, False, missing, memory_bytes))
+    plan = Plan(model.n, NOTHING)
+    exact = PlanScore(0, 0, accuracy_loss=0.0, accuracy_loss_bound=0.0, output_error=0.0)
+    rows.append(Offer(plan, profile.cost(plan), exact, 1.0, True, model.missing(model.n), profile.memory_bytes(model.n)))
     return tuple(rows)
 
 
 def objection(offer: Offer, budget: Budget) -> str | None:
-    """Why the budget excludes this plan whatever the link does; None where it does not.
+    """Why this plan cannot be taken whatever the link does; None where it can.
 
-    A plan that was not measured (`half`, in a bundle that was built without samples) is excluded by a strict budget only.
+    What was not measured (the loss of `half` in a bundle that was built without samples, memory where the system does not tell)
+    excludes a plan from a strict budget only.
     """
+    if offer.missing:
+        return f"{_listed(offer.missing)} not held here"
     score = offer.score
     loss = score.accuracy_loss_bound if budget.strict else score.accuracy_loss
+    if budget.memory_bytes is not None:
+        if offer.memory_bytes is None and budget.strict:
+            return "its memory was not measured"
+        if offer.memory_bytes is not None and offer.memory_bytes > budget.memory_bytes:
+            return f"needs {megabytes(offer.memory_bytes)} of memory, the budget has {megabytes(budget.memory_bytes)}"
     if not offer.local:
         if offer.depth < budget.depth_min:
             return f"depth {offer.depth:.2f} is below depth_min {budget.depth_min:.2f}"
@@ -317,6 +338,19 @@ def predict(offer: Offer, conditions: Conditions, power: Power, rate_bps: float 
         energy_mj=power.energy_mj(compute_ms, send_ms, nbytes),
         uplink_bytes=nbytes,
     )
+
+
+def _listed(segments: Sequence[int]) -> str:
+    """Indices and a verb: segment 3 is, segments 3..5 are, segments 1, 3 are."""
+    first, last = segments[0], segments[-1]
+    if first == last:
+        return f"segment {first} is"
+    return f"segments {first}..{last} are" if last - first < len(segments) else f"segments {', '.join(map(str, segments))} are"
+
+
+def megabytes(nbytes: int) -> str:
+    """Bytes for people (1 MB = 1 000 000 bytes), exact enough to be compared with a limit."""
+    return f"{round(nbytes / 1e6, 1 if nbytes >= 10e6 else 3):g} MB"
 
 
 def lookup(table: Sequence[Offer], plan: Plan) -> Offer | None:

@@ -216,8 +216,8 @@ class Static:
         why_not = "this device has no such plan" if row is None else objection(table.offers[row], budget)
         if why_not is not None:
             raise NoFeasiblePlan(f"the fixed plan {self.plan} cannot be used: {why_not}; choose another or change the budget")
-        local = next((offer.plan for offer in table.offers if offer.local), None)
-        if conditions.link_up is False and local is not None and local != self.plan:
+        local = _local(table, budget) if conditions.link_up is False else None
+        if local is not None and local != self.plan:
             return Decision(local, "the link is down")
         return Decision(self.plan, "fixed")
 
@@ -234,6 +234,11 @@ def policy(text: str) -> Policy:
     if kind == "static" and rest:
         return Static(Plan.parse(rest))
     raise ValueError(f"unknown policy {text!r}: use robust or static:CUT/CODEC, for example static:2/int8+zstd1")
+
+
+def _local(table: Table, budget: Budget) -> Plan | None:
+    """The plan that needs no link, where it may be taken."""
+    return next((offer.plan for offer in table.offers if offer.local and objection(offer, budget) is None), None)
 
 
 def _column(values: Iterable[float]) -> Floats:

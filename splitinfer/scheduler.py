@@ -29,7 +29,20 @@ from splitinfer.events import (
     RequestRefused,
     Transferred,
 )
-from splitinfer.plan import ASSUMED_UPLINK, Budget, Conditions, Cost, Offer, Plan, Power, Profile, Uplink, offers, predict
+from splitinfer.plan import (
+    ASSUMED_UPLINK,
+    Budget,
+    Conditions,
+    Cost,
+    Offer,
+    Plan,
+    Power,
+    Profile,
+    Uplink,
+    objection,
+    offers,
+    predict,
+)
 from splitinfer.policy import Decision, Policy, Robust, Table, in_saver, is_critical, price
 
 CLEAR_GAIN = 0.15
@@ -172,7 +185,7 @@ class Scheduler:
         """The plan that a request standing at a cut should follow.
 
         That is the plan in force, or, where the request is past its cut, the best of those that are still open. A policy that
-        allows none of them (a fixed one) lets the request go as far as this device can take it.
+        allows none of them (a fixed one) lets the request go as far as this device can take it within the budget.
 
         Args:
             cut: where the request stands.
@@ -191,7 +204,7 @@ class Scheduler:
         except NoFeasiblePlan:
             if cut == 0:
                 raise
-            return still_open.offers[-1].plan
+            return _farthest(still_open, budget or self.budget)
 
     def predicted(self, plan: Plan) -> Cost:
         """What a plan would cost under the present conditions, at the median rate of the link.
@@ -392,6 +405,13 @@ class Scheduler:
     def _offer(self, plan: Plan | None) -> Offer | None:
         row = None if self.table is None or plan is None else self.table.rows.get(plan)
         return None if self.table is None or row is None else self.table.offers[row]
+
+
+def _farthest(table: Table, budget: Budget) -> Plan:
+    """The last plan without an objection; where the budget allows none, the last that can be carried out."""
+    possible = [offer for offer in table.offers if not offer.missing]
+    allowed = [offer for offer in possible if objection(offer, budget) is None]
+    return (allowed or possible)[-1].plan
 
 
 def _regime(conditions: Conditions) -> tuple[bool, bool, bool]:

@@ -54,7 +54,7 @@ def bundle(n: int, *, name: str = "net", holds: int | None = None, scored: bool 
     segments = tuple(SegmentEntry(_sha(f"s{i}"), (_sha(f"w{i}"),), i + 1, 1000 * (i % 5 + 1), (), ()) for i in range(n))
     blobs = {blob: 1000 * (i + 1) for i, s in enumerate(segments) for blob in (s.sha256, *s.weights)}
     outputs = (TensorSpec("scores", "float32", (None, 10)),)
-    manifest = Manifest(cuts[0].tensors, outputs, cuts, segments, blobs, {}, None, {})
+    manifest = Manifest(cuts[0].tensors, outputs, cuts, segments, blobs, {}, None, {}, batches=True)
     held = n if holds is None else holds
     model = manifest.model(digest_of(manifest.encode()), name, "1", frozenset(range(held)))
     times = tuple(0.5 + i if i < held else None for i in range(n))

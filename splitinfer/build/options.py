@@ -29,6 +29,8 @@ class BuildOptions:
         max_cuts: inner cuts that the frontier keeps.
         codecs: ids to measure; None = all that fit.
         target_runtime: the ONNX Runtime of the device where it is older than ours, as `Target.parse` takes it.
+        device_max_bytes: leave out the segments past the longest head that fits in so many bytes; None = leave out none. The
+            digest is the same, and the cloud needs a bundle that was built without.
         overwrite: replace a bundle that is there.
         progress: hears how far the build is.
     """
@@ -43,6 +45,7 @@ class BuildOptions:
     max_cuts: int = 6
     codecs: tuple[str, ...] | None = None
     target_runtime: str | None = None
+    device_max_bytes: int | None = None
     overwrite: bool = False
     progress: Progress | None = None
 

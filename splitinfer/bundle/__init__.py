@@ -13,7 +13,8 @@ a path out of the folder cannot be written down. Knows no ONNX and no runtime: g
 from splitinfer.bundle.manifest import FORMAT, CutEntry
 from splitinfer.bundle.reader import Bundle
 from splitinfer.bundle.records import decode_profile, decode_scorecard, encode_profile, encode_scorecard
-from splitinfer.bundle.writer import INLINE_BYTES, Blob, Draft, SegmentDraft, write
+from splitinfer.bundle.trim import head_bytes, longest_head, trim
+from splitinfer.bundle.writer import INLINE_BYTES, Blob, Draft, SegmentDraft, publish, write
 
 __all__ = [
     "FORMAT",
@@ -27,5 +28,9 @@ __all__ = [
     "decode_scorecard",
     "encode_profile",
     "encode_scorecard",
+    "head_bytes",
+    "longest_head",
+    "publish",
+    "trim",
     "write",
 ]

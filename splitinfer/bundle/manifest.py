@@ -145,8 +145,13 @@ class Manifest:
             batches=self.batches,
         )
 
+    def segment_blobs(self, index: int) -> frozenset[str]:
+        """Graph and weights of a segment."""
+        segment = self.segments[index]
+        return frozenset((segment.sha256, *segment.weights))
+
     def _segment(self, index: int, entry: SegmentEntry) -> Segment:
-        nbytes = sum(self.blobs[blob] for blob in (entry.sha256, *entry.weights))
+        nbytes = sum(self.blobs[blob] for blob in self.segment_blobs(index))
         return Segment(index, entry.sha256, nbytes, entry.nodes, entry.operations, entry.inputs, entry.outputs)
 
 

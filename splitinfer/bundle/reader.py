@@ -85,7 +85,7 @@ class Bundle:
     @property
     def nbytes(self) -> int:
         """Bytes of the segments that are held (a shared weight counts once) and of the tables."""
-        held = {blob for i in self.model.holds for blob in self._segment_blobs(i)}
+        held = {blob for i in self.model.holds for blob in self.manifest.segment_blobs(i)}
         return sum(self.manifest.blobs[blob] for blob in held | set(self.manifest.tables.values()))
 
     def graph(self, index: int) -> bytes:
@@ -132,10 +132,6 @@ class Bundle:
         files.replace(self.path / "profile.json", data)
         return fresh
 
-    def _segment_blobs(self, index: int) -> tuple[str, ...]:
-        segment = self.manifest.segments[index]
-        return (segment.sha256, *segment.weights)
-
 
 def _record(path: Path) -> bytes | None:
     return None if files.size(path) is None else files.read(path, _RECORD_BYTES_MAX)
@@ -153,7 +149,7 @@ def _holds(folder: Path, manifest: Manifest, verify: bool) -> frozenset[int]:
         elif found != nbytes:
             raise CorruptBundle(f"blob {name} has {found} bytes instead of {nbytes}: copy the bundle again")
         present.add(name)
-    holds = frozenset(i for i, s in enumerate(manifest.segments) if present.issuperset((s.sha256, *s.weights)))
+    holds = frozenset(i for i in range(len(manifest.segments)) if present >= manifest.segment_blobs(i))
     if not holds:
         raise CorruptBundle("no segment of the bundle is complete: copy it again")
     return holds

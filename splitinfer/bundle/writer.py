@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -92,14 +92,51 @@ def write(path: str | Path, draft: Draft, *, overwrite: bool = False) -> Bundle:
         CorruptBundle: the draft contradicts itself.
         ValueError: a weight is missing or not what its SHA-256 says.
     """
+    return place(path, lambda folder: _fill(folder, draft), overwrite)
+
+
+def place(path: str | Path, fill: Callable[[Path], None], overwrite: bool) -> Bundle:
+    """Makes a bundle beside `path` and renames it there, so that a reader sees all of it or nothing.
+
+    Args:
+        path: the folder to be.
+        fill: makes the folder that it is given, and all that is in it.
+        overwrite: replace a bundle that is there.
+
+    Returns:
+        The bundle, opened and verified.
+
+    Raises:
+        FileExistsError: something is there, and it is no bundle or `overwrite` is off.
+        CorruptBundle: what was made is no bundle.
+    """
     folder = Path(path).absolute()
     _check_free(folder, overwrite)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as scratch:
         fresh = Path(scratch, "new")
-        _fill(fresh, draft)
+        fill(fresh)
         Bundle.open(fresh)
         _swap(fresh, folder, Path(scratch, "old"))
+    files.sync_folder(folder.parent)
+    return Bundle.open(folder, verify=False)
+
+
+def publish(bundle: Bundle, path: str | Path, *, overwrite: bool = False) -> Bundle:
+    """Moves a bundle to where it is to be, at once and with all that was written beside it.
+
+    Args:
+        bundle: somewhere on the same file system.
+        path: the folder to be; the one above it is there.
+        overwrite: replace a bundle that is there.
+
+    Raises:
+        FileExistsError: something is there, and it is no bundle or `overwrite` is off.
+    """
+    folder = Path(path).absolute()
+    _check_free(folder, overwrite)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as scratch:
+        _swap(bundle.path, folder, Path(scratch, "old"))
     files.sync_folder(folder.parent)
     return Bundle.open(folder, verify=False)
 

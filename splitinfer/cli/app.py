@@ -16,6 +16,7 @@ from splitinfer.errors import MissingExtra, SplitInferError
 COMMANDS = {
     "build": "Cut an ONNX model into a bundle.",
     "inspect": "Show a bundle: cuts, segments, codecs, scorecard.",
+    "bundle": "Trim a bundle for devices that cannot hold all of it.",
     "verify": "Check every cut against the uncut model.",
     "explain": "Show every plan with its predicted cost, the pick, and why.",
     "infer": "Run one input through a bundle.",

@@ -11,9 +11,11 @@ import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from splitinfer.bundle import Bundle
+from splitinfer.cli.bundle import left_out
 from splitinfer.cli.feeds import read_arrays
 from splitinfer.cli.inspect import describe
 from splitinfer.cli.output import json_option, kilobytes, print_json, print_table, progress_console
+from splitinfer.cli.sizes import MEGABYTES
 from splitinfer.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -31,6 +33,12 @@ if TYPE_CHECKING:
 @click.option("--metric", "metric_path", help="module:function (outputs, labels) -> score, higher is better.")
 @click.option("--max-cuts", default=6, show_default=True, help="Inner cuts that the frontier keeps.")
 @click.option("--target-runtime", metavar="VERSION", help='ONNX Runtime of the device where it is older: "1.17", or "web".')
+@click.option(
+    "--device-max-mb",
+    "device_max_bytes",
+    type=MEGABYTES,
+    help="Leave out the last segments, so that a device can hold the rest.",
+)
 @click.option("--name", help="Label; default: the file's name.")
 @click.option("--version", "version_label", default="1", show_default=True, help="Label.")
 @click.option("--force", is_flag=True, help="Replace --out if it is a bundle.")
@@ -51,6 +59,7 @@ def command(model: Path, out: Path, **given: Any) -> int:
             cuts=given["cuts"] or given["all_cuts"],
             max_cuts=given["max_cuts"],
             target_runtime=given["target_runtime"],
+            device_max_bytes=given["device_max_bytes"],
             metric=_function(given["metric_path"]) if given["metric_path"] else None,
             overwrite=given["force"],
             progress=_advance(bars),
@@ -58,8 +67,12 @@ def command(model: Path, out: Path, **given: Any) -> int:
         bundle = build(model, out, options)
     if given["as_json"]:
         print_json(describe(bundle) | {"path": str(out)})
-    else:
-        _report(bundle, samples is not None)
+        return 0
+    _report(bundle, samples is not None)
+    if given["device_max_bytes"] is not None:
+        click.echo(left_out(bundle))
+        if not bundle.model.whole:
+            click.echo("To make it, build again without --device-max-mb: the digest is the same.")
     return 0
 
 

@@ -221,7 +221,7 @@ class Client:
         engine = _engine(self._bundle, self.settings)
         if cloud is None:
             self._planning.hear(LinkChanged(up=False, cause="no cloud was given"))
-        profile = measure(engine, self._bundle.profile, now_ms)
+        profile = measure(engine, self._bundle.profile, now_ms, self._planning.scheduler.budget.memory_bytes)
         scorecard = self._bundle.scorecard or Scorecard(self.model.digest, {})
         self._planning.hear(ModelReady(self.model, profile, scorecard))
         remote: Remote | None = None

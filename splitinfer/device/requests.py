@@ -13,7 +13,7 @@ from threading import Lock
 from splitinfer.device.driver import now_ms
 from splitinfer.flow import Terms
 from splitinfer.payload import Payload
-from splitinfer.plan import Budget
+from splitinfer.plan import Budget, objection
 from splitinfer.scheduler import Scheduler
 
 PATIENCE_FACTOR = 3.0
@@ -81,9 +81,14 @@ class Request:
         return now_ms() + patience_ms
 
     def _race_from_ms(self, cut: int) -> float | None:
-        if not self.hedged or self.budget.latency_ms is None:
+        if not self.hedged or self.budget.latency_ms is None or not self._may_finish():
             return None
         return max(self.began_ms + self.budget.latency_ms - MARGIN * self._rest_ms(cut), now_ms())
+
+    def _may_finish(self) -> bool:
+        """Whether the budget lets the device compute everything: to race is a choice, unlike to resume."""
+        table = self.scheduler.table
+        return table is not None and any(offer.local and objection(offer, self.budget) is None for offer in table.offers)
 
     def _rest_ms(self, cut: int) -> float:
         """What the device needs from a cut on."""

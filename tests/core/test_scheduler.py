@@ -26,7 +26,7 @@ from splitinfer.events import (
     Transferred,
 )
 from splitinfer.model import Cut, Digest, Model, Segment, TensorSpec
-from splitinfer.plan import Budget, Cost, Plan, PlanScore, Profile, Scorecard
+from splitinfer.plan import Budget, Cost, Plan, PlanScore, Profile, Scorecard, objection
 from splitinfer.policy import Static
 from splitinfer.scheduler import DWELL_MS, PROBE_BYTES, PROBE_GAP_GROWTH, Scheduler
 
@@ -102,7 +102,7 @@ def test_another_model_starts_anew() -> None:
     made = scheduler()
     assert changes(made.handle(ready(frozenset({0})), 10.0)) == [(None, MIDDLE, "start")]
     assert made.table is not None
-    assert LOCAL not in made.table.rows
+    assert objection(made.table.offers[made.table.rows[LOCAL]], Budget()) == "segments 1..2 are not held here"
 
 
 def test_a_change_within_the_dwell_waits_for_wake() -> None:
@@ -177,7 +177,7 @@ def test_a_model_that_cannot_be_used_leaves_the_old_one() -> None:
     made = Scheduler(Static(MIDDLE))
     made.handle(ready(), 0.0)
     table = made.table
-    with pytest.raises(NoFeasiblePlan, match="no such plan"):
+    with pytest.raises(NoFeasiblePlan, match="segment 0 is not held here"):
         made.handle(ready(frozenset()), 1.0)
     assert (made.plan, made.table) == (MIDDLE, table)
 

@@ -2,15 +2,17 @@
 
     manifest.json    the identity: canonical JSON, one line, no line break at the end; its SHA-256 is the digest
     blobs/SHA256     segment graphs, weights above 1 KiB and codec tables, each under the SHA-256 of its bytes
-    info.json        labels and build information; outside the identity, like the two below
+    info.json        labels and build information; outside the identity, like those below
     scorecard.json   what each plan does to bytes and answers; names the digest that it is for
     profile.json     reference times; names the digest that it is for
+    boundaries.json  where the model could have been cut, and why it was or was not; for people
 
 A graph names its weights as ONNX external data whose `location` is the plain name of a blob. Nothing else is read from disk, so
 a path out of the folder cannot be written down. Knows no ONNX and no runtime: graphs are bytes here.
 """
 
 from splitinfer.bundle.manifest import FORMAT, CutEntry
+from splitinfer.bundle.places import Place
 from splitinfer.bundle.reader import Bundle
 from splitinfer.bundle.records import decode_profile, decode_scorecard, encode_profile, encode_scorecard
 from splitinfer.bundle.trim import head_bytes, longest_head, trim
@@ -23,6 +25,7 @@ __all__ = [
     "Bundle",
     "CutEntry",
     "Draft",
+    "Place",
     "SegmentDraft",
     "decode_profile",
     "decode_scorecard",

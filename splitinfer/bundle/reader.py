@@ -8,6 +8,7 @@ from pathlib import Path
 
 from splitinfer.bundle import files, records
 from splitinfer.bundle.manifest import Manifest, digest_of
+from splitinfer.bundle.places import Place, decode_places
 from splitinfer.errors import CorruptBundle, InvalidCut
 from splitinfer.model import Digest, Model
 from splitinfer.plan import Profile, Scorecard
@@ -103,6 +104,15 @@ class Bundle:
     def weights(self, index: int) -> Mapping[str, int]:
         """Name and size of the weights that the graph of a segment may refer to."""
         return {name: self.manifest.blobs[name] for name in self.manifest.segments[index].weights}
+
+    def places(self) -> tuple[Place, ...]:
+        """Where the model could have been cut, and why it was or was not; read at every call, empty where it was not written.
+
+        Raises:
+            CorruptBundle: the file was changed.
+        """
+        data = _record(self.path / "boundaries.json")
+        return () if data is None else decode_places(data)
 
     def save_scorecard(self, scorecard: Scorecard) -> Bundle:
         """Replaces the scorecard on disk.

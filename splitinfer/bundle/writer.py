@@ -12,6 +12,7 @@ from typing import Any
 
 from splitinfer.bundle import files, records
 from splitinfer.bundle.manifest import CutEntry, Manifest, SegmentEntry
+from splitinfer.bundle.places import Place, encode_places
 from splitinfer.bundle.reader import Bundle
 from splitinfer.model import TensorSpec
 
@@ -60,6 +61,7 @@ class Draft:
         image_input: name of the uint8 NHWC input, or None.
         preprocessing: what was folded into segment 0 for it, in integers and text.
         build_info: anything that JSON can hold; outside the identity.
+        places: where the model could have been cut, and why it was or was not; outside the identity.
     """
 
     name: str
@@ -74,6 +76,7 @@ class Draft:
     image_input: str | None = None
     preprocessing: Mapping[str, int | str] = field(default_factory=dict)
     build_info: Mapping[str, Any] = field(default_factory=dict)
+    places: tuple[Place, ...] = ()
 
 
 def write(path: str | Path, draft: Draft, *, overwrite: bool = False) -> Bundle:
@@ -166,6 +169,8 @@ def _fill(folder: Path, draft: Draft) -> None:
     info = records.Info(draft.name, draft.version, draft.build_info)
     files.save(folder / "manifest.json", [manifest.encode()])
     files.save(folder / "info.json", [records.encode_info(info)])
+    if draft.places:
+        files.save(folder / "boundaries.json", [encode_places(draft.places)])
     files.sync_folder(store)
     files.sync_folder(folder)
 

@@ -1,0 +1,68 @@
+"""Where a model could have been cut, and why it was or was not: for people who look at a bundle.
+
+Build information: it lies beside the identity, and nothing that runs a model needs it. Knows no file.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from splitinfer.errors import CorruptBundle
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A boundary of the model, in the order that the cuts come from.
+
+    Attributes:
+        id: what `--cut` takes, whether it was kept or not.
+        name: for people; `--cut` takes it too.
+        position: number of nodes before it.
+        nbytes: of the tensors that cross, plain, at batch 1.
+        depth: the share of the model's operations before it, 0..1.
+        kept: it is a cut of the bundle.
+        offered: it can be cut there.
+        why: what speaks for it where it was kept, else against it.
+    """
+
+    id: str
+    name: str
+    position: int
+    nbytes: int
+    depth: float
+    kept: bool
+    offered: bool
+    why: str
+
+
+def encode_places(places: Iterable[Place]) -> bytes:
+    """Places as JSON."""
+    return (json.dumps({"boundaries": [asdict(place) for place in places]}, indent=1, allow_nan=False) + "\n").encode("ascii")
+
+
+def decode_places(data: bytes) -> tuple[Place, ...]:
+    """Places from JSON.
+
+    Raises:
+        CorruptBundle: they are none.
+    """
+    try:
+        return tuple(_place(row) for row in json.loads(data)["boundaries"])
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+        raise CorruptBundle("boundaries.json cannot be read: build again, or delete the file") from error
+
+
+def _place(row: Any) -> Place:
+    return Place(
+        id=str(row["id"]),
+        name=str(row["name"]),
+        position=int(row["position"]),
+        nbytes=int(row["nbytes"]),
+        depth=float(row["depth"]),
+        kept=bool(row["kept"]),
+        offered=bool(row["offered"]),
+        why=str(row["why"]),
+    )

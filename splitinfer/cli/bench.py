@@ -13,14 +13,19 @@ from splitinfer.bench.rows import Row, as_object, at_least
 from splitinfer.cli.output import json_option, print_json, print_table, progress_console
 from splitinfer.errors import SplitInferError
 
-BENCHES = {"main": "the goals of the main job: same answer, overheads, the demo, failures, TLS"}
+BENCHES = {
+    "main": "the goals of the main job: same answer, overheads, the demo, failures, TLS",
+    "cutter": "the goals of the cutter: traps, real networks, what cuts cost, what few cuts lose, build times",
+}
 
 
 @click.command("bench")
 @click.argument("name", type=click.Choice(list(BENCHES)))
 @click.option("--only", multiple=True, help="Only these parts (see --list).")
 @click.option("--list", "listing", is_flag=True, help="List the parts.")
-@click.option("--models", type=click.Path(exists=True, path_type=Path), help="Folder of more .onnx models for `same-answer`.")
+@click.option(
+    "--models", type=click.Path(exists=True, path_type=Path), help="Folder of more .onnx models for `same-answer` and `traps`."
+)
 @json_option
 def command(name: str, only: tuple[str, ...], listing: bool, models: Path | None, as_json: bool) -> int:
     """Run a benchmark; every row says its goal and whether it was met."""

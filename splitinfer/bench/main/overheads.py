@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -13,23 +13,21 @@ import numpy.typing as npt
 from splitinfer.backends.ort import OrtEngine
 from splitinfer.bench.main import serving
 from splitinfer.bench.main.bundles import LITE0, build_named
+from splitinfer.bench.ratios import Chain, rounds
 from splitinfer.bench.rows import Row, at_most, spread_of
 from splitinfer.build import random_feeds
 from splitinfer.bundle import Bundle
-from splitinfer.engine import Engine, Held
 from splitinfer.flow import Done, Encode, Encoded, Ran, Run, Send, Sent, Terms, infer
 from splitinfer.payload import Packer
 from splitinfer.plan import Budget, Conditions, Cost, Offer, Plan, PlanScore, Uplink
 from splitinfer.policy import Robust, Table
 from splitinfer.remote import Reply
 
-ROUNDS, WARM, PASSES = 12, 1, 2
+ROUNDS, WARM = 12, 1
 PLANS = 120
 DECISIONS = 2000
 REQUESTS = 2000
 NETWORKS = (LITE0, "light_resnet50")
-Chain = tuple[tuple[int, int], ...]
-"""Ranges of segments, each a session."""
 
 
 def measure() -> list[Row]:
@@ -47,47 +45,14 @@ def _cutting(name: str, bundle: Bundle) -> list[Row]:
     for at in range(2, n):
         chains[f"head by segments and tail at cut {at}"] = (*((i, i + 1) for i in range(at)), (at, n))
     engine = OrtEngine(bundle)
-    ratios = _ratios(engine, engine.hold(0, random_feeds(bundle.model)), tuple(chains.values()))
-    return [_ratio_row(f"{name}: CPU of {what}", found) for what, found in zip(chains, ratios, strict=True)]
+    held = engine.hold(0, random_feeds(bundle.model))
+    ratios = np.array(list(islice(rounds(engine, held, tuple(chains.values())), WARM, WARM + ROUNDS)))
+    return [_ratio_row(f"{name}: CPU of {what}", found) for what, found in zip(chains, ratios.T, strict=True)]
 
 
 def _ratio_row(name: str, ratios: npt.NDArray[np.float64]) -> Row:
     middle = float(np.median(ratios))
     return Row(name, middle, "ratio", at_most(1.06), "the whole", middle, len(ratios), spread_of(ratios))
-
-
-def _ratios(engine: Engine, held: Held, chains: Sequence[Chain]) -> npt.NDArray[np.float64]:
-    """Of each chain (rows) in each round (columns). The whole runs before and after every chain."""
-    n = engine.model.n
-    rounds = []
-    for _ in range(WARM + ROUNDS):
-        before_s = _cpu_s(engine, held, ((0, n),))
-        ratios = []
-        for chain in chains:
-            chain_s = _cpu_s(engine, held, chain)
-            after_s = _cpu_s(engine, held, ((0, n),))
-            ratios.append(2 * chain_s / (before_s + after_s))
-            before_s = after_s
-        rounds.append(ratios)
-    return np.array(rounds[WARM:]).T
-
-
-def _cpu_s(engine: Engine, held: Held, chain: Chain) -> float:
-    """CPU time of this thread, in which the engine computes.
-
-    The first pass is not counted: it fetches weights into the caches that the chain before has pushed out (15 % of a run of
-    EfficientNet-Lite0), and whoever uses a plan runs the same sessions again and again.
-    """
-    _run(engine, held, chain)
-    began_s = time.thread_time()
-    for _ in range(PASSES):
-        _run(engine, held, chain)
-    return time.thread_time() - began_s
-
-
-def _run(engine: Engine, held: Held, chain: Chain) -> None:
-    for start, stop in chain:
-        held = engine.run(start, stop, held)
 
 
 def _deciding() -> Row:

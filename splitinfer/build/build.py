@@ -1,28 +1,30 @@
-"""The build itself: analyse, check, calibrate, write, measure."""
+"""The build itself: analyse, choose, cut, check, calibrate, measure; then the bundle appears."""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from splitinfer.backends.ort import OrtEngine
-from splitinfer.build import check, feeds, reference, score
-from splitinfer.build.analyse import Subject, analyse
-from splitinfer.build.answers import Judge
+from splitinfer.build import check, cuts, measure
+from splitinfer.build.analyse import Analysis, analyse
+from splitinfer.build.check import CutCheck
+from splitinfer.build.draft import draft
 from splitinfer.build.options import BuildOptions
-from splitinfer.build.walk import to_end
-from splitinfer.bundle import Bundle, write
-from splitinfer.model import Array, Tensors
-from splitinfer.payload import Packer
-
-Judged = tuple[list[Tensors], Judge]
+from splitinfer.build.trial import Trial
+from splitinfer.bundle import Bundle, Draft, longest_head, publish, trim, write
+from splitinfer.errors import UnsupportedModel
 
 
 def build(model: Path, out: Path, options: BuildOptions | None = None) -> Bundle:
-    """Cuts a model and writes the bundle; nothing appears at `out` before every cut was checked.
+    """Cuts a model and writes the bundle; nothing appears at `out` before every cut was checked and measured.
+
+    The model is loaded and tried in a child process: one that crashes or hangs the runtime is refused, and this process goes
+    on. A cut where head and tail do not give the answer of the whole is left out, unless somebody asked for it by name.
 
     Args:
         model: an ONNX file.
@@ -35,64 +37,65 @@ def build(model: Path, out: Path, options: BuildOptions | None = None) -> Bundle
     Raises:
         UnsupportedModel: the model cannot be cut; names the node and the reason.
         InvalidCut: a named cut does not exist.
-        InvalidInput: samples or labels do not fit.
+        InvalidInput: samples or labels do not fit, or not even the first segment fits in `device_max_bytes`.
         FileExistsError: something is at `out`.
     """
     options = options or BuildOptions()
     if Path(out).exists() and not options.overwrite:
         raise FileExistsError(f"{out} exists: choose another place, or overwrite it explicitly")
-    subject = analyse(Path(model), options)
-    with tempfile.TemporaryDirectory(prefix="splitinfer-") as scratch:
-        trial = write(Path(scratch, "bundle"), subject.draft)
-        _check(subject, trial, options)
-        engine = OrtEngine(trial)
-        judged = _judged(subject, engine, options)
-        tables = _calibrate(subject, engine, options)
-        bundle = write(out, replace(subject.draft, tables=tables), overwrite=options.overwrite)
-    return _measure(subject, bundle, judged, options)
+    place = Path(out).absolute()
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with Trial() as trial, tempfile.TemporaryDirectory(prefix=f".{place.name}.", dir=place.parent) as scratch:
+        with _naming(Path(model)):
+            analysis = analyse(Path(model), options, trial.uncut)
+            made, checked = _cut(analysis, options, trial, Path(scratch))
+        kept = checked.model.n if options.device_max_bytes is None else longest_head(checked, options.device_max_bytes)
+        tables = measure.calibrate(analysis, OrtEngine(checked), options)
+        bundle = write(Path(scratch, "whole"), replace(made, tables=tables))
+        bundle = measure.measure(analysis, bundle, options, trial)
+        if kept < bundle.model.n:
+            return trim(bundle, place, kept, overwrite=options.overwrite)
+        return publish(bundle, place, overwrite=options.overwrite)
 
 
-def _check(subject: Subject, bundle: Bundle, options: BuildOptions) -> None:
-    found = check.check(bundle, subject.feeds, subject.uncut, partial(options.tell, "check"))
-    check.refuse_wrong(bundle, found)
+@contextmanager
+def _naming(model: Path) -> Iterator[None]:
+    """Every refusal names the file."""
+    try:
+        yield
+    except UnsupportedModel as error:
+        if model.name in str(error):
+            raise
+        raise UnsupportedModel(f"{model.name}: {error}") from error
 
 
-def _feeds(subject: Subject, engine: OrtEngine, samples: Mapping[str, Array]) -> list[Tensors]:
-    batch = score.BATCH if subject.batches and score.batchable(engine.model) else 1
-    return feeds.sample_feeds(engine.model.inputs, samples, batch)
+def _cut(analysis: Analysis, options: BuildOptions, trial: Trial, scratch: Path) -> tuple[Draft, Bundle]:
+    """The draft of a bundle in which every cut was checked, and that bundle. Wrong inner cuts are left out, one by one."""
+    options.tell("cut", 0, 1)
+    kept = _chosen(analysis, options)
+    options.tell("cut", 1, 1)
+    while True:
+        made = draft(analysis, kept, options)
+        bundle = write(scratch / f"{len(kept.boundaries)} cuts", made)
+        found = check.check(trial, bundle, analysis.feeds, analysis.uncut, partial(options.tell, "check"))
+        wrong = [one for one in found if not one.ok]
+        if not wrong:
+            return made, bundle
+        _refuse(bundle, wrong, options)
+        kept = kept.without({kept.boundaries[one.index].live: one.objection for one in wrong})
 
 
-def _halves(engine: OrtEngine, options: BuildOptions) -> score.Halves:
-    assert options.samples is not None
-    return score.halves(options.samples, options.labels, together=engine.model.inputs[0].shape[0] or 1)
+def _chosen(analysis: Analysis, options: BuildOptions) -> cuts.Kept:
+    if options.cuts in ("frontier", "all"):
+        choose = cuts.frontier if options.cuts == "frontier" else cuts.everything
+        return choose(analysis.orders, options.max_cuts, image=options.image_input is not None)
+    return cuts.named(analysis.orders, tuple(options.cuts), analysis.model_hash, analysis.hidden)
 
 
-def _calibrate(subject: Subject, engine: OrtEngine, options: BuildOptions) -> dict[str, bytes]:
-    if options.samples is None:
-        return {}
-    options.tell("calibrate", 0, 1)
-    choosing, _, _ = _halves(engine, options)
-    tables = score.calibrate(engine, score.Offered(engine.model, options.codecs), _feeds(subject, engine, choosing))
-    options.tell("calibrate", 1, 1)
-    return tables
-
-
-def _judged(subject: Subject, engine: OrtEngine, options: BuildOptions) -> Judged | None:
-    """The samples that report, in batches, and what they are held to; None where there are no samples."""
-    if options.samples is None:
-        return None
-    _, reporting, labels = _halves(engine, options)
-    inputs = _feeds(subject, engine, reporting)
-    wanted = [to_end(engine, engine.hold(0, feed)).outputs() for feed in inputs]
-    return inputs, Judge(wanted, [len(next(iter(feed.values()))) for feed in inputs], labels, options.metric)
-
-
-def _measure(subject: Subject, bundle: Bundle, judged: Judged | None, options: BuildOptions) -> Bundle:
-    engine, packer = OrtEngine(bundle), Packer(bundle.model, bundle.tables)
-    offered = score.Offered(bundle.model, options.codecs)
-    times = reference.profile(engine, packer, offered, subject.feeds[0], partial(options.tell, "profile"))
-    if judged is None:
-        card = score.score_without_samples(engine, packer, offered, subject.feeds[0])
-    else:
-        card = score.score(engine, packer, offered, *judged, partial(options.tell, "score"))
-    return bundle.save_scorecard(card).save_profile(times)
+def _refuse(bundle: Bundle, wrong: list[CutCheck], options: BuildOptions) -> None:
+    """Stops where a cut is wrong that cannot be left out."""
+    asked = options.cuts not in ("frontier", "all")
+    for one in wrong:
+        if asked or one.index in (0, bundle.model.n):
+            hint = "choose other cuts with --cut" if asked else "this model cannot be cut"
+            raise UnsupportedModel(f"cut {one.index} ({bundle.model.cuts[one.index].name}): {one.objection}; {hint}")

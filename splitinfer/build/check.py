@@ -7,12 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from splitinfer.backends.ort import OrtEngine
+from splitinfer.build.trial import Trial
 from splitinfer.build.walk import MANY_CUTS
 from splitinfer.bundle import Bundle
-from splitinfer.engine import Engine
-from splitinfer.errors import UnsupportedModel
-from splitinfer.model import Array, Tensors
+from splitinfer.errors import EngineError, UnsupportedModel
+from splitinfer.model import Array, Cut, Tensors
 
 TOLERANCE = 1e-4
 """Largest max|d| / max|y| of an output that is still the same answer."""
@@ -30,25 +29,35 @@ class CutCheck:
         id: of the cut.
         max_abs_error: max|d|.
         max_rel_error: max|d| / max|y|.
+        crash: what happened where there was no answer at all; None where there was one.
     """
 
     index: int
     id: str
     max_abs_error: float
     max_rel_error: float
+    crash: str | None = None
 
     @property
     def ok(self) -> bool:
         """Whether it is the same answer."""
-        return self.max_rel_error <= TOLERANCE
+        return self.crash is None and self.max_rel_error <= TOLERANCE
+
+    @property
+    def objection(self) -> str:
+        """What is wrong with it, where it is not."""
+        return self.crash or (
+            f"head and tail give another answer than the uncut model: error {self.max_rel_error:.1e} of the largest value, "
+            f"at most {TOLERANCE:.0e} is the same answer"
+        )
 
 
 def verify(bundle: Bundle, feeds: Sequence[Tensors], uncut: Callable[[Tensors], Tensors] | None = None) -> list[CutCheck]:
-    """Compares every cut of a bundle with the uncut model.
+    """Compares every cut of a bundle with the uncut model, in a child process.
 
     Up to 16 cuts, head and tail of each are run as they are used, one session each. With more, the segments are run one
-    after the other, so that each cut is crossed in plain form: what comes out is the answer of all cuts together, and the
-    error that is reported for each is theirs together.
+    after the other first, so that each cut is crossed in plain form: if what comes out is the right answer, the error that is
+    reported for each cut is theirs together. If not, each cut is run on its own.
 
     Args:
         bundle: must hold all its segments.
@@ -58,44 +67,41 @@ def verify(bundle: Bundle, feeds: Sequence[Tensors], uncut: Callable[[Tensors], 
     Raises:
         InvalidInput: a feed does not fit.
         InvalidCut: the bundle does not hold all its segments.
-        EngineError: the runtime failed.
+        EngineError: the runtime failed to run the uncut model.
     """
-    return check(bundle, feeds, uncut or _joined(bundle), lambda done, total: None)
+    with Trial() as trial:
+        return check(trial, bundle, feeds, uncut or (lambda feed: trial.halves(bundle.path, bundle.model.n, feed)))
 
 
-def check(bundle: Bundle, feeds: Sequence[Tensors], uncut: Callable[[Tensors], Tensors], step: Step) -> list[CutCheck]:
-    """As `verify`, and says how far it is."""
-    model = bundle.model
+def check(
+    trial: Trial,
+    bundle: Bundle,
+    feeds: Sequence[Tensors],
+    uncut: Callable[[Tensors], Tensors],
+    step: Step = lambda done, total: None,
+) -> list[CutCheck]:
+    """As `verify`, in a child that is there already, and says how far it is."""
     for feed in feeds:
-        model.check_inputs(feed)
-    wanted = [uncut(feed) for feed in feeds]
-    if model.n > MANY_CUTS:
-        errors = _worst(_chain(bundle, feed, want, step) for feed, want in zip(feeds, wanted, strict=True))
-        return [CutCheck(cut.index, cut.id, *errors) for cut in model.cuts]
+        bundle.model.check_inputs(feed)
+    pairs = [(feed, uncut(feed)) for feed in feeds]
+    cuts = bundle.model.cuts
+    if bundle.model.n > MANY_CUTS:
+        together = _checked(cuts[0], pairs, lambda feed: trial.chain(bundle.path, feed, step))
+        if together.ok:
+            return [CutCheck(cut.index, cut.id, together.max_abs_error, together.max_rel_error) for cut in cuts]
     checks = []
-    for cut in model.cuts:
-        engine = OrtEngine(bundle)  # one a cut: sessions of all heads and tails together would hold the weights many times
-        errors = _worst(difference(_halves(engine, cut.index, feed), want) for feed, want in zip(feeds, wanted, strict=True))
-        checks.append(CutCheck(cut.index, cut.id, *errors))
-        step(cut.index + 1, len(model.cuts))
+    for cut in cuts:
+        checks.append(_checked(cut, pairs, lambda feed, at=cut.index: trial.halves(bundle.path, at, feed)))
+        step(cut.index + 1, len(cuts))
     return checks
 
 
-def refuse_wrong(bundle: Bundle, checks: Sequence[CutCheck]) -> None:
-    """Stops a build whose halves give another answer.
-
-    Raises:
-        UnsupportedModel: names the worst cut.
-    """
-    worst = max(checks, key=lambda check: check.max_rel_error)
-    if not worst.ok:
-        cut = bundle.model.cuts[worst.index]
-        narrow = any(spec.dtype == "float16" for spec in (*cut.tensors, *bundle.model.outputs))
-        raise UnsupportedModel(
-            f"cut {worst.index} ({cut.name}) gives another answer than the uncut model: error {worst.max_rel_error:.1e} of the "
-            f"largest value, at most {TOLERANCE:.0e} is the same answer; "
-            + ("float16 is not that exact, export the model in float32" if narrow else "choose other cuts with --cut")
-        )
+def _checked(cut: Cut, pairs: Sequence[tuple[Tensors, Tensors]], answer: Callable[[Tensors], Tensors]) -> CutCheck:
+    try:
+        errors = _worst(difference(answer(feed), want) for feed, want in pairs)
+    except (UnsupportedModel, EngineError) as error:
+        return CutCheck(cut.index, cut.id, float("inf"), float("inf"), str(error))
+    return CutCheck(cut.index, cut.id, *errors)
 
 
 def difference(got: Tensors, want: Tensors) -> tuple[float, float]:
@@ -120,31 +126,6 @@ def _distance(got: Array, want: Array) -> tuple[float, float]:
     if not np.isfinite(delta) or not scale:
         return (delta, float("inf")) if delta else (0.0, 0.0)
     return delta, delta / scale
-
-
-def _joined(bundle: Bundle) -> Callable[[Tensors], Tensors]:
-    engine = OrtEngine(bundle)
-    return lambda feed: engine.run(0, bundle.model.n, engine.hold(0, feed)).outputs()
-
-
-def _halves(engine: Engine, at: int, feed: Tensors) -> Tensors:
-    """What a device with this plan would answer: outputs of the head, and those of a tail that got plain tensors."""
-    n = engine.model.n
-    head = engine.run(0, at, engine.hold(0, feed))
-    if at == n:
-        return head.outputs()
-    return {**head.outputs(), **engine.run(at, n, engine.hold(at, head.plain())).outputs()}
-
-
-def _chain(bundle: Bundle, feed: Tensors, want: Tensors, step: Step) -> tuple[float, float]:
-    engine = OrtEngine(bundle)
-    held = engine.hold(0, feed)
-    outputs: dict[str, Array] = {}
-    for index in range(bundle.model.n):
-        held = engine.run(index, index + 1, engine.hold(index, held.plain()))
-        outputs.update(held.outputs())
-        step(index + 1, bundle.model.n)
-    return difference(outputs, want)
 
 
 def _worst(errors: Iterable[tuple[float, float]]) -> tuple[float, float]:

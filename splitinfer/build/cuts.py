@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 
-from splitinfer.build.boundaries import Boundary, Order
+from splitinfer.build.boundaries import Boundary, Order, through
 from splitinfer.build.frontier import Frontier, choose
+from splitinfer.build.graph import Graph
 from splitinfer.errors import InvalidCut
 
 
@@ -20,11 +21,19 @@ class Kept:
         order: that they come from.
         boundaries: by position, the first and the last included.
         frontier: how they were chosen; None where somebody else chose.
+        wrong: live sets that were left out because head and tail did not give the right answer there, and what they did.
     """
 
     order: Order
     boundaries: tuple[Boundary, ...]
     frontier: Frontier | None = None
+    wrong: Mapping[tuple[str, ...], str] = field(default_factory=dict)
+
+    def without(self, wrong: Mapping[tuple[str, ...], str]) -> Kept:
+        """The same, but for some inner boundaries, given by their live sets with what is wrong there."""
+        first, *inner, last = self.boundaries
+        boundaries = (first, *(boundary for boundary in inner if boundary.live not in wrong), last)
+        return replace(self, boundaries=boundaries, wrong={**self.wrong, **wrong})
 
 
 def frontier(orders: Sequence[Order], max_cuts: int, image: bool) -> Kept:
@@ -33,34 +42,44 @@ def frontier(orders: Sequence[Order], max_cuts: int, image: bool) -> Kept:
     return Kept(order, chosen.boundaries, chosen)
 
 
-def everything(orders: Sequence[Order]) -> Kept:
-    """Every boundary that can be offered, of the order that has most of them."""
-
-    def valid(order: Order) -> tuple[Boundary, ...]:
-        return tuple(boundary for boundary in order.boundaries if boundary.why_not is None)
-
-    order = max(orders, key=lambda order: len(valid(order)))
-    return Kept(order, valid(order))
+def everything(orders: Sequence[Order], max_cuts: int = 6, image: bool = False) -> Kept:
+    """Every boundary that can be offered, of the order that the frontier would come from."""
+    order, _ = choose(orders, max_cuts, image)
+    return Kept(order, tuple(boundary for boundary in order.boundaries if boundary.why_not is None))
 
 
-def named(orders: Sequence[Order], names: Sequence[str], model_hash: str) -> Kept:
+def named(orders: Sequence[Order], names: Sequence[str], model_hash: str, hidden: Collection[str] = ()) -> Kept:
     """The boundaries that somebody named by tensor, node, id or friendly name.
+
+    A tensor is reached with nothing done that it does not need, where that is possible; of several ways to cut there, the one
+    with the fewest bytes is taken.
+
+    Args:
+        orders: of the graph.
+        names: where to cut.
+        model_hash: `load.content_hash` of the model.
+        hidden: tensors of the preprocessing, at which nothing is cut.
 
     Raises:
         InvalidCut: there is no such place, or it cannot be cut there.
     """
-    for order in orders:
+    graph = orders[0].graph
+    tensors = _tensors(graph, names)
+    ways = []
+    objections: list[str] = []
+    for order in (*orders, *(through(graph, tensors, hidden) if tensors else ())):
         found = [_find(order, name, model_hash) for name in names]
-        inner = {boundary.position: boundary for boundary in found if boundary is not None}
+        places = {boundary.position: boundary for boundary in found if boundary is not None}
         if None in found:
             continue
-        for name, boundary in zip(names, found, strict=True):
-            if boundary is not None and boundary.why_not is not None:
-                raise InvalidCut(f"cannot cut at {name!r}: {boundary.why_not}")
-        ends = {at: order.boundaries[at] for at in (0, -1)}
-        chosen = {boundary.position: boundary for boundary in (*ends.values(), *inner.values())}
-        return Kept(order, tuple(chosen[position] for position in sorted(chosen)))
-    raise InvalidCut(_not_found(orders, names, model_hash))
+        wrong = [f"cannot cut at {name!r}: {b.why_not}" for name, b in zip(names, found, strict=True) if b and b.why_not]
+        objections += wrong
+        if not wrong:
+            inner = [places[position] for position in sorted(places)]
+            ways.append(Kept(order, (order.boundaries[0], *inner, order.boundaries[-1])))
+    if ways:
+        return min(ways, key=lambda kept: sum(boundary.nbytes for boundary in kept.boundaries))
+    raise InvalidCut(objections[0] if objections else _not_found(orders, names, model_hash))
 
 
 def friendly(boundary: Boundary, end: bool = False) -> str:
@@ -78,15 +97,32 @@ def cut_id(model_hash: str, live: Sequence[str]) -> str:
     return hashlib.sha256("\0".join([model_hash, *sorted(live)]).encode()).hexdigest()[:12]
 
 
+def _tensors(graph: Graph, names: Sequence[str]) -> tuple[str, ...]:
+    """What some names stand for, in the graph's order."""
+    wanted = {_tensor(graph, name) for name in names}
+    return tuple(name for step in graph.steps for name in step.makes if name in wanted)
+
+
+def _tensor(graph: Graph, name: str) -> str | None:
+    """The tensor that a name of a tensor or node stands for; where that is recomputed, what it is recomputed from."""
+    for step in graph.steps:
+        if name in step.makes or name == step.node.name:
+            return name if name in step.makes else step.makes[0]
+    for step in graph.recomputed:
+        if step.reads and name in (step.node.name, *step.makes):
+            return step.reads[0]
+    return None
+
+
 def _find(order: Order, name: str, model_hash: str) -> Boundary | None:
     for boundary in order.boundaries[1:-1]:
         if name in (friendly(boundary), cut_id(model_hash, boundary.live)):
             return boundary
-    for at, step in enumerate(order.steps):
-        if name in (step.node.name, *step.makes):
-            after = (boundary for boundary in order.boundaries[1:-1] if boundary.position > at)
-            return next(after, None)
-    return None
+    tensor = _tensor(order.graph, name)
+    made_at = next((at for at, step in enumerate(order.steps) if tensor in step.makes), None)
+    if made_at is None:
+        return None
+    return next((boundary for boundary in order.boundaries[1:-1] if boundary.position > made_at), None)
 
 
 def _not_found(orders: Sequence[Order], names: Sequence[str], model_hash: str) -> str:

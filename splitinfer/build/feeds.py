@@ -1,4 +1,4 @@
-"""Inputs to try a model with, and what a run tells about tensors that shape inference left open."""
+"""Inputs to try a model with: random ones, or the user's samples."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from math import prod
 import numpy as np
 import onnx
 
-from splitinfer.backends.ort import Uncut
 from splitinfer.build.graph import DTYPES, Graph, dims_of
 from splitinfer.build.load import MAX_BYTES
-from splitinfer.errors import EngineError, InvalidInput, UnsupportedModel
+from splitinfer.errors import InvalidInput, UnsupportedModel
 from splitinfer.model import Array, Model, Tensors, TensorSpec
 
 _PLANE = 64
@@ -84,30 +83,6 @@ def has_batch(graph: Graph) -> bool:
     """Whether axis 0 of every input is open, so that several items may be run at once."""
     shapes = [dims_of(graph.values[name]) for name in graph.inputs]
     return all(shape is not None and len(shape) > 0 and shape[0] is None for shape in shapes)
-
-
-def learn(graph: Graph, feed: Tensors) -> Graph:
-    """Runs the model once and takes over types and shapes that inference left open.
-
-    Raises:
-        UnsupportedModel: the runtime cannot load or run the model.
-    """
-    names = graph.open_questions()
-    model = onnx.ModelProto()
-    model.CopyFrom(graph.model)
-    outputs = {value.name for value in model.graph.output}
-    model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names if name not in outputs)
-    try:
-        seen = Uncut(model.SerializeToString()).run(feed)
-    except EngineError as error:
-        raise UnsupportedModel(str(error)) from error
-    arrays = {**seen, **feed}
-    carried = {name: array for name, array in arrays.items() if array.dtype.name in DTYPES.values()}
-    return Graph.of(
-        graph.model,
-        sizes={name: array.shape for name, array in carried.items()},
-        learnt={name: array.dtype.name for name, array in carried.items()},
-    )
 
 
 def _dimension_names(graph: Graph, batch: int) -> dict[str, int]:

@@ -15,7 +15,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from splitinfer.build.graph import dims_of
-from splitinfer.build.load import reads, rename
+from splitinfer.build.nodes import reads, rename
 from splitinfer.errors import InvalidInput, UnsupportedModel
 from splitinfer.model import Array
 

@@ -1,46 +1,54 @@
 """Reads an ONNX file and brings it into one plain form, or says why it cannot be cut.
 
-The plain form: weights inside the model (never listed as inputs, never written as Constant nodes), IR version at least 4,
-no node that leads to no output. Knows nothing of cuts.
+The plain form: functions written out, weights named and dense (never listed as inputs, never Constant nodes), IR version at
+least 4, shapes that are known written as numbers, no node that leads to no output. Weights that lie in another file stay
+there. Knows nothing of cuts.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from math import prod
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 from google.protobuf.message import DecodeError
 
+from splitinfer.build import dims, gate
+from splitinfer.build.nodes import bodies, label, reads, rename, with_inner
+from splitinfer.build.weights import SMALL_BYTES, Weights, is_outside, nbytes_of, skeleton
 from splitinfer.errors import UnsupportedModel
 
 MAX_BYTES = 2_000_000_000
-"""A protobuf message cannot be larger than 2 GiB, and the model is held as one."""
+"""Nothing larger can cross, or stand inside a graph: a protobuf message cannot be larger than 2 GiB."""
 
 RANDOM = frozenset({"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli"})
 _WEIGHTED = frozenset({"Conv", "ConvTranspose", "ConvInteger", "QLinearConv", "BatchNormalization", "LSTM", "GRU", "RNN"})
 _FIRST_IR_WITH_FREE_WEIGHTS = 4
 
 
-def load(path: Path) -> onnx.ModelProto:
-    """Reads a model in plain form: `read`, then `simplify`."""
-    model = read(path)
-    simplify(model)
-    return model
-
-
-def read(path: Path) -> onnx.ModelProto:
-    """Reads a model as it is, with the weights that lie beside it.
+def read(path: Path) -> tuple[onnx.ModelProto, Weights]:
+    """Reads a model as it is. Large weights that lie beside it stay there.
 
     Raises:
-        UnsupportedModel: not an ONNX file, damaged, or too large.
+        UnsupportedModel: not an ONNX file, damaged, or its weights cannot be read.
     """
-    model = _read(path)
+    model = _parse(path)
+    gate.check(model, path)
     if not model.graph.node:
         raise UnsupportedModel(f"{path.name} holds no nodes: export the trained network, not only its weights")
-    return model
+    weights = Weights(path.parent)
+    for tensor in _buried(model):
+        weights.bring_in(tensor)
+    for tensor in model.graph.initializer:
+        if is_outside(tensor) and nbytes_of(tensor) > SMALL_BYTES:
+            weights.data(tensor)  # says now what is wrong with it
+        else:
+            weights.bring_in(tensor)
+    return model, weights
 
 
 def simplify(model: onnx.ModelProto) -> None:
@@ -49,55 +57,28 @@ def simplify(model: onnx.ModelProto) -> None:
     Raises:
         UnsupportedModel: damaged, without weights, or of a kind that cannot be cut; the message says what to do.
     """
-    _refuse_strange_parts(model)
+    _refuse_strange_ends(model)
+    _make_dense(model)
     _normalise(model)
     _refuse_no_ends(model.graph)
     _refuse_missing_weights(model)
+    _complete_outputs(model)
     _check(model)
     _refuse_random(model)
 
 
-def content_hash(model: onnx.ModelProto) -> str:
+def content_hash(model: onnx.ModelProto, weights: Weights | None = None) -> str:
     """SHA-256 of a model: the same graph and weights have the same hash wherever the weights were stored."""
-    return hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
-
-
-def label(node: onnx.NodeProto) -> str:
-    """How messages name a node."""
-    made = next((name for name in node.output if name), "nothing")
-    return f"{node.op_type} {node.name!r}" if node.name else f"{node.op_type} that makes {made!r}"
-
-
-def bodies(node: onnx.NodeProto) -> Iterable[onnx.GraphProto]:
-    """The graphs inside a node (branches of If, bodies of Loop and Scan)."""
-    for attribute in node.attribute:
-        if attribute.type == onnx.AttributeProto.GRAPH:
-            yield attribute.g
-        yield from attribute.graphs
-
-
-def reads(node: onnx.NodeProto) -> tuple[str, ...]:
-    """Every tensor a node needs from outside, in order: its inputs and what its bodies capture, at any depth."""
-    found = dict.fromkeys(name for name in node.input if name)
-    for body in bodies(node):
-        inner = {value.name for value in body.input} | {tensor.name for tensor in body.initializer}
-        inner |= {tensor.values.name for tensor in body.sparse_initializer}
-        for step in body.node:
-            found.update(dict.fromkeys(name for name in reads(step) if name not in inner))
-            inner.update(step.output)
-        found.update(dict.fromkeys(value.name for value in body.output if value.name not in inner))
-    return tuple(found)
-
-
-def rename(node: onnx.NodeProto, names: Mapping[str, str]) -> None:
-    """Gives some tensors of a node other names, in its bodies too (ONNX forbids them to mean something else there)."""
-    for field in (node.input, node.output):
-        field[:] = [names.get(name, name) for name in field]
-    for body in bodies(node):
-        for value in body.output:
-            value.name = names.get(value.name, value.name)
-        for step in body.node:
-            rename(step, names)
+    weights = weights or Weights()
+    bare = onnx.ModelProto()
+    bare.CopyFrom(skeleton(model))
+    del bare.graph.initializer[:], bare.graph.input[:]
+    bare.graph.input.extend(model.graph.input)
+    digest = hashlib.sha256(bare.SerializeToString(deterministic=True))
+    for tensor in model.graph.initializer:
+        content = weights.sha256(tensor) or tensor.SerializeToString(deterministic=True).hex()
+        digest.update(f"{tensor.name}\0{tensor.data_type}\0{list(tensor.dims)}\0{content}\0".encode())
+    return digest.hexdigest()
 
 
 def _normalise(model: onnx.ModelProto) -> None:
@@ -110,9 +91,8 @@ def _normalise(model: onnx.ModelProto) -> None:
     # Up to IR 3 every weight had to be listed as an input, and some exporters still do. No caller of ours replaces weights.
     _keep(graph.input, lambda value: value.name not in weights)
     model.ir_version = max(model.ir_version, _FIRST_IR_WITH_FREE_WEIGHTS)
-    for weight in graph.initializer:
-        weight.ClearField("data_location")  # says where a weight that is here now came from
     outputs = {value.name for value in graph.output}
+    _free_outputs(graph, outputs & weights)
     for node in graph.node:
         tensor = _constant(node)
         if tensor is not None and node.output[0] not in outputs:
@@ -123,48 +103,135 @@ def _normalise(model: onnx.ModelProto) -> None:
     _keep(graph.node, lambda node: not weights.intersection(node.output) and not useful.isdisjoint(node.output))
     _keep(graph.initializer, lambda tensor: tensor.name in useful)
     graph.ClearField("value_info")
+    graph.ClearField("quantization_annotation")
 
 
-def _read(path: Path) -> onnx.ModelProto:
+def _free_outputs(graph: onnx.GraphProto, weights: Iterable[str]) -> None:
+    """A weight that is an output gets another name, and a node that makes the output of it."""
+    names = {name: f"{name}/weight" for name in weights}
+    for node in graph.node:
+        rename(node, names)
+    for tensor in graph.initializer:
+        tensor.name = names.get(tensor.name, tensor.name)
+    graph.node.extend(onnx.helper.make_node("Identity", [new], [old]) for old, new in sorted(names.items()))
+
+
+def _make_dense(model: onnx.ModelProto) -> None:
+    """Stores sparse weights as ordinary ones, as the runtime does when it loads them."""
+    graph = model.graph
+    for sparse in graph.sparse_initializer:
+        graph.initializer.append(_dense(sparse, sparse.values.name))
+    graph.ClearField("sparse_initializer")
+    for node in graph.node:
+        for body in bodies(node):
+            _make_body_dense(body)
+
+
+def _make_body_dense(body: onnx.GraphProto) -> None:
+    for sparse in body.sparse_initializer:
+        body.initializer.append(_dense(sparse, sparse.values.name))
+    body.ClearField("sparse_initializer")
+    for node in body.node:
+        for inner in bodies(node):
+            _make_body_dense(inner)
+
+
+def _dense(sparse: onnx.SparseTensorProto, name: str) -> onnx.TensorProto:
+    shape = tuple(sparse.dims)
+    values = onnx.numpy_helper.to_array(sparse.values)
+    if min(shape, default=0) < 0 or prod(shape) * values.dtype.itemsize > MAX_BYTES:
+        raise UnsupportedModel(
+            f"the sparse weight {name!r} {list(shape)} is larger than 2 GB: store it dense, in a file beside"
+        )
+    places = onnx.numpy_helper.to_array(sparse.indices)
+    dense = np.zeros(shape, values.dtype)
+    try:
+        flat = places if places.ndim == 1 else np.ravel_multi_index(tuple(places.T), shape)
+        dense.reshape(-1)[flat] = values
+    except (IndexError, ValueError) as error:
+        raise UnsupportedModel(
+            f"the sparse weight {name!r} has indices outside its shape {list(shape)}: export it again"
+        ) from error
+    return onnx.numpy_helper.from_array(dense, name)
+
+
+def _parse(path: Path) -> onnx.ModelProto:
     if not path.is_file():
         raise UnsupportedModel(f"there is no file {path.name}: give the path of an ONNX model")
     try:
         model = onnx.load(str(path), load_external_data=False)
-        onnx.load_external_data_for_model(model, str(path.parent))
     except DecodeError as error:
         raise UnsupportedModel(f"{path.name} is not an ONNX file: export the model to ONNX first") from error
-    except (OSError, ValueError, onnx.checker.ValidationError) as error:
-        raise UnsupportedModel(f"the weights of {path.name} cannot be read from beside it: {_first_line(error)}") from error
     if not model.ir_version and not model.opset_import:
         raise UnsupportedModel(f"{path.name} is not an ONNX file: export the model to ONNX first")
-    if model.ByteSize() > MAX_BYTES:
-        raise UnsupportedModel(f"{path.name} is larger than 2 GB with its weights, which is not supported yet")
     return model
 
 
-def _check(model: onnx.ModelProto) -> None:
+def _buried(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
+    """The tensors that are no weights of the main graph: in attributes, bodies and functions, and sparse ones."""
+    sparse = [*model.graph.sparse_initializer]
+    for node in with_inner((*model.graph.node, *(node for function in model.functions for node in function.node))):
+        for attribute in node.attribute:
+            yield from attribute.tensors
+            if attribute.HasField("t"):  # to look at one that is not there would make it
+                yield attribute.t
+            if attribute.HasField("sparse_tensor"):
+                sparse.append(attribute.sparse_tensor)
+        for body in bodies(node):
+            yield from body.initializer
+            sparse += body.sparse_initializer
+    for tensor in sparse:
+        yield from (tensor.values, tensor.indices)
+
+
+def _complete_outputs(model: onnx.ModelProto) -> None:
+    """Writes down the shapes of outputs that were declared without, where inference can tell them."""
+    bare = [value for value in model.graph.output if not value.type.tensor_type.HasField("shape")]
+    if not bare:
+        return
+    found = {value.name: value for value in infer(model).graph.output}
+    for value in bare:
+        if found[value.name].type.tensor_type.HasField("shape"):
+            value.CopyFrom(found[value.name])
+
+
+def infer(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A skeleton of the model with what shape inference finds out. What outputs are declared to be counts for nothing.
+
+    Raises:
+        UnsupportedModel: types or shapes contradict each other.
+    """
     try:
-        onnx.checker.check_model(model)
+        return dims.infer(model, data_prop=True)
+    except onnx.shape_inference.InferenceError as error:
+        raise UnsupportedModel(f"the types or shapes of the model contradict each other: {_first_line(error)}") from error
+
+
+def _check(model: onnx.ModelProto) -> None:
+    light = skeleton(model)
+    _keep(light.graph.output, lambda value: value.type.tensor_type.HasField("shape"))  # one without is no reason to refuse
+    try:
+        onnx.checker.check_model(light)
     except onnx.checker.ValidationError as error:
         raise UnsupportedModel(f"the model breaks a rule of ONNX, export it again: {_first_line(error)}") from error
 
 
-def _refuse_strange_parts(model: onnx.ModelProto) -> None:
+def _refuse_strange_ends(model: onnx.ModelProto) -> None:
     graph = model.graph
-    if graph.sparse_initializer:
-        name = graph.sparse_initializer[0].values.name
-        raise UnsupportedModel(f"the weight {name!r} is sparse, which is not supported yet: store it dense")
-    weights = {tensor.name for tensor in graph.initializer}
-    made = weights | {value.name for value in graph.input}
-    for value in (*graph.input, *graph.output):
-        if value.name not in weights and not value.type.HasField("tensor_type"):
+    weights = {tensor.name for tensor in graph.initializer} | {sparse.values.name for sparse in graph.sparse_initializer}
+    inputs = [value for value in graph.input if value.name not in weights]
+    for value in (*inputs, *graph.output):
+        if not value.type.HasField("tensor_type"):
             kind = value.type.WhichOneof("value") or "nothing"
             raise UnsupportedModel(f"{value.name!r} is a {kind.removesuffix('_type')}: inputs and outputs must be tensors")
-    for value in graph.output:
-        if value.name in made:
+    for value in inputs:
+        if not value.type.tensor_type.HasField("shape"):
             raise UnsupportedModel(
-                f"output {value.name!r} is an input or a weight, nothing computes it: remove it from the outputs"
+                f"input {value.name!r} is declared without dimensions: export it with its shape, open where it varies"
             )
+    for value in graph.output:
+        if any(value.name == given.name for given in inputs):
+            raise UnsupportedModel(f"output {value.name!r} is an input, nothing computes it: remove it from the outputs")
 
 
 def _refuse_no_ends(graph: onnx.GraphProto) -> None:
@@ -200,7 +267,7 @@ def _refuse_missing_weights(model: onnx.ModelProto) -> None:
 
 def _refuse_random(model: onnx.ModelProto) -> None:
     true = {tensor.name for tensor in model.graph.initializer if tensor.data_type == onnx.TensorProto.BOOL and _is_true(tensor)}
-    for node in _all_nodes((*model.graph.node, *(node for function in model.functions for node in function.node))):
+    for node in with_inner((*model.graph.node, *(node for function in model.functions for node in function.node))):
         trains = node.op_type == "Dropout" and len(node.input) > 2 and node.input[2] in true
         if (node.op_type in RANDOM or trains) and node.domain in ("", "ai.onnx"):
             hint = ": export the model for inference, not for training" if trains else ""
@@ -211,13 +278,6 @@ def _refuse_random(model: onnx.ModelProto) -> None:
 
 def _is_true(tensor: onnx.TensorProto) -> bool:
     return bool(onnx.numpy_helper.to_array(tensor).any())
-
-
-def _all_nodes(nodes: Iterable[onnx.NodeProto]) -> Iterable[onnx.NodeProto]:
-    for node in nodes:
-        yield node
-        for body in bodies(node):
-            yield from _all_nodes(body.node)
 
 
 def _constant(node: onnx.NodeProto) -> onnx.TensorProto | None:
@@ -231,6 +291,8 @@ def _constant(node: onnx.NodeProto) -> onnx.TensorProto | None:
         "value_int": onnx.TensorProto.INT64,
         "value_ints": onnx.TensorProto.INT64,
     }
+    if attribute.name == "sparse_value":
+        return _dense(attribute.sparse_tensor, node.output[0])
     if attribute.name == "value":
         tensor = onnx.TensorProto()
         tensor.CopyFrom(attribute.t)

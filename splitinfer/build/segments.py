@@ -1,22 +1,21 @@
 """Takes a range of steps out of a graph as an ONNX model of its own.
 
 Weights above `INLINE_BYTES` leave the graph: they become blobs named by their SHA-256, so that a weight which several
-segments need is stored once. What depends on weights alone is computed again in each segment that needs it, under a name of
-its own from the second on, so that segments can be joined. Knows no runtime and no file.
+segments need is stored once. Recomputed nodes stand in each segment that needs them, under a name of their own from the
+second on, so that segments can be joined. A tensor of a type that does not cross is cast to its carrier where it leaves a
+segment, and back where it enters one; inside, it has a name of its own. Knows no runtime.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-import numpy as np
 import onnx
 
-from splitinfer.build.graph import DTYPES, Graph, Step, operations, typed
-from splitinfer.build.load import reads, rename
+from splitinfer.build.graph import Graph, Step, operations, typed
+from splitinfer.build.nodes import reads, rename
 from splitinfer.bundle import INLINE_BYTES, SegmentDraft
 
 
@@ -26,11 +25,11 @@ class Extraction:
 
     Attributes:
         segments: in order.
-        weights: SHA-256 -> raw little-endian bytes.
+        weights: SHA-256 -> raw little-endian bytes, mapped where they lie in a file.
     """
 
     segments: tuple[SegmentDraft, ...]
-    weights: Mapping[str, bytes]
+    weights: Mapping[str, bytes | memoryview]
 
 
 def extract(graph: Graph, steps: Sequence[Step], cuts: Sequence[Collection[str]], positions: Sequence[int]) -> Extraction:
@@ -43,26 +42,38 @@ def extract(graph: Graph, steps: Sequence[Step], cuts: Sequence[Collection[str]]
         positions: for each cut the number of steps before it; from 0 to len(steps).
     """
     store = _WeightStore(graph)
+    taken = {*graph.initializers, *graph.inputs, *(name for step in (*graph.recomputed, *steps) for name in step.makes)}
+    constant = [name for name in graph.outputs if name in graph.made_anew]
     segments: list[SegmentDraft] = []
-    copied: set[str] = set()
-    taken = {*graph.weights, *graph.inputs, *(name for step in (*graph.floating, *steps) for name in step.makes)}
-    last = len(positions) - 2
-    constant_outputs = [name for name in graph.outputs if name in graph.afloat]
+    copied = set(constant)  # what is an output keeps its name where it becomes one
     for index, (start, stop) in enumerate(pairwise(positions)):
         part = steps[start:stop]
-        extra = constant_outputs if index == last else ()
-        floating = _floating(graph, part, extra)
+        extra = constant if stop == positions[-1] else []
+        again = _recomputed(graph, part, extra)
         made = {name for step in part for name in step.makes}.union(extra)
         inputs = tuple(sorted({name for step in part for name in step.reads} - made))
         outputs = tuple(sorted(made.intersection({*cuts[index + 1], *graph.outputs})))
-        renamed = {name: _fresh(f"{name}/{index}", taken) for step in floating for name in step.makes if name in copied}
-        copied.update(name for step in floating for name in step.makes)
-        nodes = [_renamed(step.node, renamed) for step in (*floating, *part)]
+        cast = {name for name in (*inputs, *outputs) if graph.carrier(name)}
+        own = [name for step in again for name in step.makes if name in copied and name not in extra]
+        renamed = {name: _fresh(f"{name}/{index}", taken) for name in (*own, *sorted(cast))}
+        copied.update(name for step in again for name in step.makes)
+        nodes = [_renamed(step.node, renamed) for step in (*again, *part)]
+        nodes = [*_casts(graph, inputs, renamed, enters=True), *nodes, *_casts(graph, outputs, renamed, enters=False)]
         model, weights = _model(graph, nodes, inputs, outputs, store)
         work = sum(operations(graph, step) for step in part)
-        data = model.SerializeToString(deterministic=True)
-        segments.append(SegmentDraft(data, weights, len(nodes), work, inputs, outputs))
+        segments.append(SegmentDraft(model.SerializeToString(deterministic=True), weights, len(nodes), work, inputs, outputs))
     return Extraction(tuple(segments), store.blobs)
+
+
+def _casts(graph: Graph, names: Iterable[str], renamed: Mapping[str, str], *, enters: bool) -> list[onnx.NodeProto]:
+    """From the carrier to the own type where tensors enter a segment, the other way round where they leave it."""
+    nodes = []
+    for name in names:
+        carrier = graph.carrier(name)
+        if carrier is not None:
+            ends, to = ((name, renamed[name]), graph.elem_type(name)) if enters else ((renamed[name], name), carrier)
+            nodes.append(onnx.helper.make_node("Cast", [ends[0]], [ends[1]], to=to))
+    return nodes
 
 
 def _fresh(name: str, taken: Collection[str]) -> str:
@@ -78,19 +89,20 @@ class _WeightStore:
     def __init__(self, graph: Graph) -> None:
         self._graph = graph
         self._known: dict[str, tuple[onnx.TensorProto, str | None]] = {}
-        self.blobs: dict[str, bytes] = {}
+        self.blobs: dict[str, bytes | memoryview] = {}
 
     def place(self, name: str) -> tuple[onnx.TensorProto, str | None]:
         """A weight as it stands in a segment's graph, and its SHA-256 where it is a blob."""
         if name not in self._known:
-            self._known[name] = self._placed(self._graph.weights[name])
+            self._known[name] = self._placed(self._graph.initializers[name])
         return self._known[name]
 
     def _placed(self, tensor: onnx.TensorProto) -> tuple[onnx.TensorProto, str | None]:
-        data = _raw(tensor)
+        data = self._graph.weights.data(tensor)
         if data is None or len(data) <= INLINE_BYTES:
             return tensor, None
-        sha256 = hashlib.sha256(data).hexdigest()
+        sha256 = self._graph.weights.sha256(tensor)
+        assert sha256 is not None
         self.blobs[sha256] = data
         placed = onnx.TensorProto(name=tensor.name, dims=tensor.dims, data_type=tensor.data_type)
         placed.data_location = onnx.TensorProto.EXTERNAL
@@ -99,25 +111,17 @@ class _WeightStore:
         return placed, sha256
 
 
-def _raw(tensor: onnx.TensorProto) -> bytes | None:
-    """The little-endian bytes of a weight; None where its elements have no plain bytes (strings, packed types)."""
-    if tensor.HasField("raw_data"):
-        return tensor.raw_data
-    if tensor.data_type not in DTYPES:
-        return None
-    array = onnx.numpy_helper.to_array(tensor)
-    return np.ascontiguousarray(array, array.dtype.newbyteorder("<")).tobytes()
-
-
-def _floating(graph: Graph, part: Iterable[Step], extra: Iterable[str]) -> list[Step]:
-    """The floating steps that a part needs, in the model's order."""
+def _recomputed(graph: Graph, part: Iterable[Step], extra: Iterable[str]) -> list[Step]:
+    """The recomputed steps that a part needs, in the model's order."""
     wanted = {name for step in part for name in reads(step.node)}.union(extra)
-    needed = []
-    for step in reversed(graph.floating):
-        if wanted.intersection(step.makes):
-            wanted.update(reads(step.node))
-            needed.append(step)
-    return needed[::-1]
+    needed: dict[Step, None] = {}
+    todo = [graph.made_anew[name] for name in wanted if name in graph.made_anew]
+    while todo:
+        step = todo.pop()
+        if step not in needed:
+            needed[step] = None
+            todo += [graph.made_anew[name] for name in reads(step.node) if name in graph.made_anew]
+    return sorted(needed, key=graph.place_of_recomputed)
 
 
 def _model(
@@ -134,7 +138,7 @@ def _model(
     model.graph.node.extend(nodes)
     model.graph.input.extend(typed(graph, inputs))
     model.graph.output.extend(typed(graph, outputs))
-    used = dict.fromkeys(name for node in nodes for name in reads(node) if name in graph.weights)
+    used = dict.fromkeys(name for node in nodes for name in reads(node) if name in graph.initializers)
     blobs = []
     for name in used:
         tensor, sha256 = store.place(name)

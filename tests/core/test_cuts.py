@@ -51,7 +51,7 @@ def test_a_named_cut_that_cannot_be_offered_is_refused_with_the_reason():
     simplify(proto)
     options = orders(Graph.of(proto), hidden={"a"})
     with pytest.raises(InvalidCut, match="'a': it lies inside the image preprocessing"):
-        cuts.named(options, ["a"], content_hash(proto))
+        cuts.named(options, ["a"], content_hash(proto), hidden={"a"})
 
 
 def test_an_id_belongs_to_the_live_set_and_the_model():

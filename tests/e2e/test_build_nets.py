@@ -92,7 +92,7 @@ def test_many_cuts_are_crossed_one_after_the_other(tmp_path):
 
 def test_nothing_is_cut_where_no_array_can_cross(tmp_path):
     bundle = cut_everywhere(models.sequence_and_half_types(), tmp_path)
-    assert [cut.name for cut in bundle.model.cuts] == ["x", "a", "b", "c", "d", "y_pooled", "y_flat", "end"]
+    assert [cut.name for cut in bundle.model.cuts] == ["x", "a", "b", "c", "narrow", "d", "y_pooled", "y_flat", "end"]
 
 
 def test_a_quantised_tensor_crosses_as_it_is(tmp_path):

@@ -58,17 +58,6 @@ def dropout_in_training() -> onnx.ModelProto:
     return models.model([helper.make_node("Dropout", ["x", "ratio", "training"], ["y"], name="drop")], VECTOR, RESULT, weights)
 
 
-def half_precision() -> onnx.ModelProto:
-    ends = {name: (TensorProto.FLOAT16, ["N", 8]) for name in ("x", "y")}
-    w = numpy_helper.from_array(np.random.default_rng(3).standard_normal((8, 8)).astype(np.float16), "w")
-    nodes = [
-        helper.make_node("MatMul", ["x", "w"], ["a"]),
-        models.relu("a", "b"),
-        helper.make_node("MatMul", ["b", "w"], ["y"]),
-    ]
-    return models.model(nodes, {"x": ends["x"]}, {"y": ends["y"]}, [w])
-
-
 def no_inputs() -> onnx.ModelProto:
     return models.model([helper.make_node("Relu", ["w0"], ["y"])], {}, {"y": (models.FLOAT, [8, 3, 3, 3])}, [models.W0])
 
@@ -121,42 +110,32 @@ def nothing_finite() -> onnx.ModelProto:
     )
 
 
-def sparse_weight() -> onnx.ModelProto:
-    proto = models.model([helper.make_node("MatMul", ["x", "w"], ["y"])], VECTOR, RESULT)
-    values = numpy_helper.from_array(np.ones(1, np.float32), "w")
-    indices = numpy_helper.from_array(np.zeros(1, np.int64), "at")
-    proto.graph.sparse_initializer.append(helper.make_sparse_tensor(values, indices, [4, 4]))
-    return proto
-
-
 @pytest.mark.parametrize(
     ("make", "message"),
     [
         (without_weights, "Conv 'a_conv' needs 'w0', which nothing makes.*export it again"),
         (weights_to_be_fed, "weight 'w0' of Conv 'a_conv' is an input: export the model with its weights"),
-        (no_nodes, "net.onnx holds no nodes"),
-        (unknown_operator, "cannot load the model:.*Frobnicate"),
+        (no_nodes, "holds no nodes"),
+        (unknown_operator, "Frobnicate 'odd' is of the domain 'else.where', which needs a library of custom operators"),
         (missing_attribute, "breaks a rule of ONNX.*axis"),
         (random_numbers, "RandomNormalLike 'noise' draws random numbers"),
-        (random_numbers_in_a_function, "RandomNormalLike that makes 's' draws random numbers"),
+        (random_numbers_in_a_function, "RandomNormalLike that makes 'b/s' draws random numbers"),
         (dropout_in_training, "Dropout 'drop' draws random numbers.*for inference"),
-        (half_precision, "another answer.*float16 is not that exact"),
         (no_inputs, "has no inputs"),
         (no_outputs, "has no outputs"),
         (an_output_twice, "output 'y' is listed twice"),
         (out_of_order, "Relu 'y_relu' stands before the node that makes 'a'"),
         (text_output, "output 'y' has no type that an array can carry"),
-        (huge_input, "larger than 2 GB"),
+        (huge_input, "Relu 'y_relu' makes a tensor of the shape .* GiB"),
         (old_opset, "its opset is 6, export it with 7 or newer"),
-        (text_input, "'x' has no type that an array can carry"),
+        (text_input, "output 'y' has no type that an array can carry"),
         (sequence_output, "'y' is a sequence"),
-        (output_that_nothing_computes, "output 'x' is an input or a weight"),
+        (output_that_nothing_computes, "output 'x' is an input, nothing computes it"),
         (nothing_finite, "output 'y' has no finite value.*give samples"),
-        (sparse_weight, "weight 'w' is sparse"),
     ],
 )
 def test_a_model_that_cannot_be_cut_is_refused(make, message, tmp_path):
-    with pytest.raises(UnsupportedModel, match=message):
+    with pytest.raises(UnsupportedModel, match=rf"^net\.onnx.*{message}"):
         build(models.save(make(), tmp_path), tmp_path / "bundle", BuildOptions(cuts="all"))
     assert not (tmp_path / "bundle").exists()
 
@@ -188,7 +167,7 @@ def test_weights_that_are_not_beside_the_file_are_refused(lost, tmp_path):
         for tensor in proto.graph.initializer:
             next(entry for entry in tensor.external_data if entry.key == "location").value = "../net.data"
         (folder / "net.onnx").write_bytes(proto.SerializeToString())
-    with pytest.raises(UnsupportedModel, match=r"the weights of net\.onnx cannot be read"):
+    with pytest.raises(UnsupportedModel, match=r"^net\.onnx: the weight 'w0' lies in"):
         build(folder / "net.onnx", tmp_path / "bundle")
 
 

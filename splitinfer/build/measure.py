@@ -1,0 +1,81 @@
+"""What a build measures of a bundle: codec tables and scores from samples, times and memory on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+
+from splitinfer.backends.ort import OrtEngine
+from splitinfer.build import feeds, reference, score
+from splitinfer.build.analyse import Analysis
+from splitinfer.build.answers import Judge
+from splitinfer.build.options import BuildOptions
+from splitinfer.build.trial import Trial
+from splitinfer.build.walk import to_end
+from splitinfer.bundle import Bundle
+from splitinfer.errors import UnsupportedModel
+from splitinfer.model import Array, Tensors
+from splitinfer.payload import Packer
+
+Judged = tuple[list[Tensors], Judge]
+
+
+def calibrate(analysis: Analysis, engine: OrtEngine, options: BuildOptions) -> dict[str, bytes]:
+    """The codec tables, from one half of the samples; none where there are none."""
+    if options.samples is None:
+        return {}
+    options.tell("calibrate", 0, 1)
+    choosing, _, _ = _halves(engine, options)
+    tables = score.calibrate(engine, score.Offered(engine.model, options.codecs), _feeds(analysis, engine, choosing))
+    options.tell("calibrate", 1, 1)
+    return tables
+
+
+def measure(analysis: Analysis, bundle: Bundle, options: BuildOptions, trial: Trial) -> Bundle:
+    """Writes scorecard and reference profile beside a bundle.
+
+    Args:
+        analysis: of the model.
+        bundle: whole, with its codec tables.
+        options: samples, labels, metric and codecs.
+        trial: measures memory.
+    """
+    engine, packer = OrtEngine(bundle), Packer(bundle.model, bundle.tables)
+    offered = score.Offered(bundle.model, options.codecs)
+    judged = _judged(analysis, engine, options)
+    feed = analysis.feeds[0]
+    times = reference.profile(engine, packer, offered, feed, partial(options.tell, "profile"))
+    if judged is None:
+        card = score.score_without_samples(engine, packer, offered, feed)
+    else:
+        card = score.score(engine, packer, offered, *judged, partial(options.tell, "score"))
+    return bundle.save_scorecard(card).save_profile(replace(times, peak_bytes=_peaks(trial, bundle, feed)))
+
+
+def _peaks(trial: Trial, bundle: Bundle, feed: Tensors) -> tuple[int | None, ...]:
+    """Memory of each head; unknown where the child that measures it does not survive."""
+    try:
+        return trial.peaks(bundle.path, feed)
+    except UnsupportedModel:
+        return (None,) * len(bundle.model.cuts)
+
+
+def _feeds(analysis: Analysis, engine: OrtEngine, samples: Mapping[str, Array]) -> list[Tensors]:
+    batch = score.BATCH if analysis.batches and score.batchable(engine.model) else 1
+    return feeds.sample_feeds(engine.model.inputs, samples, batch)
+
+
+def _halves(engine: OrtEngine, options: BuildOptions) -> score.Halves:
+    assert options.samples is not None
+    return score.halves(options.samples, options.labels, together=engine.model.inputs[0].shape[0] or 1)
+
+
+def _judged(analysis: Analysis, engine: OrtEngine, options: BuildOptions) -> Judged | None:
+    """The samples that report, in batches, and what they are held to; None where there are no samples."""
+    if options.samples is None:
+        return None
+    _, reporting, labels = _halves(engine, options)
+    inputs = _feeds(analysis, engine, reporting)
+    wanted = [to_end(engine, engine.hold(0, feed)).outputs() for feed in inputs]
+    return inputs, Judge(wanted, [len(next(iter(feed.values()))) for feed in inputs], labels, options.metric)

@@ -57,6 +57,7 @@ class Point:
 
 
 GRID = tuple(Point(*values) for values in product(RATES_BPS, SLOWNESS, CLOUD_LOADS, CODED_SHARES))
+_COLUMNS = np.array([(point.rate_bps, point.slowness, point.load, point.coded_share) for point in GRID]).T
 
 
 def prices(boundaries: Sequence[Boundary], whole: int, image: bool = False) -> Prices:
@@ -67,7 +68,7 @@ def prices(boundaries: Sequence[Boundary], whole: int, image: bool = False) -> P
         whole: operations of the whole model.
         image: whether cut 0 is an image, which media codecs make small.
     """
-    rate, slow, load, share = np.array([(p.rate_bps, p.slowness, p.load, p.coded_share) for p in GRID]).T
+    rate, slow, load, share = _COLUMNS
     head = np.array([[b.operations] for b in boundaries], dtype=float)
     fixed = np.array([[b.lossless_bytes] for b in boundaries], dtype=float)
     plain = np.array([[b.nbytes] for b in boundaries], dtype=float)
@@ -94,8 +95,8 @@ def depth(boundary: Boundary, whole: int) -> float:
 def undominated(boundaries: Iterable[Boundary], whole: int) -> tuple[Boundary, ...]:
     """Those that can be offered and that no other beats in operations and in bytes of both kinds.
 
-    No other can have the least price anywhere. Only boundaries that stand between the same two privacy floors are compared,
-    and both ends stay. By position where they come by position.
+    No other can have the least price anywhere: where the device is faster than the cloud, the end has it. Only boundaries that
+    stand between the same two privacy floors are compared, and both ends stay.
     """
     kept: list[Boundary] = []
     offered = [boundary for boundary in boundaries if boundary.why_not is None]

@@ -62,7 +62,7 @@ _CODE = re.compile(r"\[ONNXRuntimeError\] : \d+ : \w+ : ")
 _SIGNATURE = r" [^()]*::[\w~<>]+\((?:[^()]|\([^()]*\))*\)(?: const)?(?: \[with [^\]]*\])?"
 _SOURCE = re.compile(rf"/\S+\.(?:cc|h):\d+(?:{_SIGNATURE})? |\b\w+\.(?:cc|h):\d+ \S+ ")
 _RUNNING = re.compile(r"Non-zero status code returned while running (\w+) node\. Name:'(.*?)' Status Message: ")
-_PATH = re.compile(r'(\bpath\b[^"]*")/[^"]*/')
+_PATH = re.compile(r'(\b(?:path|directory)\b[^"\[]*["\[])/[^"\]]*/')
 
 
 class OrtEngine:
@@ -152,7 +152,8 @@ class Uncut:
 
     Args:
         model: a serialised ModelProto.
-        folder: where the weights lie that are stored outside it; None where all are inside.
+        folder: where the weights lie that are stored outside it; None where all are inside. The places that the model names
+            must have been looked at: not every release of the runtime refuses `..`.
 
     Raises:
         EngineError: the runtime cannot load it; says why in the runtime's words.
@@ -184,6 +185,12 @@ class Uncut:
         except _ORT_ERRORS as error:
             raise EngineError(f"onnxruntime failed to run the model: {_words(error)}") from error
         return {name: np.asarray(array) for name, array in zip(names, arrays, strict=True)}
+
+
+@cache
+def operators() -> frozenset[tuple[str, str]]:
+    """The operators that the runtime defines, as (domain, name); the domain of the standard's is ""."""
+    return frozenset((schema.domain, schema.name) for schema in state.get_all_operator_schema())
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,131 @@
+"""Which operators may run: those that the runtime itself defines, and functions of the model that end in them.
+
+What brings code of its own, compiled blobs, or more nodes than anybody trains is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import onnx
+
+from splitinfer.backends.ort import operators
+from splitinfer.build.gate import parts
+from splitinfer.build.nodes import DEFAULT_DOMAINS, bodies, label
+from splitinfer.errors import UnsupportedModel
+
+NODES_MAX = 200_000
+"""Of a model, every call of a function counted with what it calls."""
+
+DEPTH_MAX = 16
+"""Bodies within bodies, and functions that call functions."""
+
+_BLOBS = frozenset({"EPContext", "Snpe"})
+_CODE = frozenset({"PyOp", "PythonOp", "PythonOpGrad", "TritonOp", "ATen", "ExternOp"})
+_ONE_PROCESSOR = frozenset({"com.ms.internal.nhwc", "com.microsoft.nchwc"})
+_EXTENSIONS = frozenset({"ai.onnx.contrib", "com.microsoft.extensions"})
+_TRAINING = frozenset({"ai.onnx.training", "ai.onnx.preview.training"})
+
+_Key = tuple[str, str]
+
+
+def check(model: onnx.ModelProto) -> None:
+    """Refuses nodes that must not run, and more of them than can be.
+
+    Raises:
+        UnsupportedModel: names the node or the function.
+    """
+    _Calls(model).check()
+    own = {(_domain(function.domain), function.name) for function in model.functions}
+    known = operators() | own
+    domains = {domain for domain, _ in known}
+    for node in parts.nodes(model):
+        reason = _objection(node, domains)
+        if reason is None and (_domain(node.domain), node.op_type) not in known:
+            reason = "is no operator that onnxruntime knows: export with an older opset, or upgrade onnxruntime"
+        if reason is not None:
+            raise UnsupportedModel(f"{label(node)} {reason}")
+
+
+def _domain(domain: str) -> str:
+    return "" if domain in DEFAULT_DOMAINS else domain
+
+
+def _objection(node: onnx.NodeProto, domains: Iterable[str]) -> str | None:
+    domain = _domain(node.domain)
+    if node.op_type in _BLOBS:
+        return "holds a blob compiled for one processor, which cannot be cut: give the model it was compiled from"
+    if node.op_type in _CODE:
+        return "runs code that is not in the model: replace it by standard operators"
+    if domain in _ONE_PROCESSOR:
+        return "stands in a copy that onnxruntime optimised for one processor: give the original model"
+    if domain in _EXTENSIONS:
+        return f"is of the domain {domain!r}, which needs the library onnxruntime-extensions: do that step outside the model"
+    if domain in _TRAINING:
+        return f"is of the domain {domain!r}, which is for training: export the model for inference"
+    if domain not in domains:
+        return (
+            f"is of the domain {domain!r}, which needs a library of custom operators, and none is loaded: "
+            "replace it by standard operators, or define it as a function in the model"
+        )
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Extent:
+    """How many nodes something comes to, and how deep calls nest in it."""
+
+    nodes: int = 0
+    depth: int = 0
+
+    def beside(self, other: _Extent) -> _Extent:
+        return _Extent(self.nodes + other.nodes, max(self.depth, other.depth))
+
+
+class _Calls:
+    """Measures a model as if every call of a function were written out: a small file can come to 2**50 nodes."""
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        self._graph = model.graph
+        self._functions = {(_domain(function.domain), function.name): function for function in model.functions}
+        self._extents: dict[_Key, _Extent] = {}
+
+    def check(self) -> None:
+        """Raises UnsupportedModel where functions call themselves, or the model is too deep or too large."""
+        for key in self._functions:
+            self._function(key, ())
+        count = self._nodes(self._graph.node, 0, ()).nodes
+        if count > NODES_MAX:
+            raise UnsupportedModel(
+                f"the model has {count} nodes with those of its functions, more than {NODES_MAX}: simplify it"
+            )
+
+    def _function(self, key: _Key, path: tuple[_Key, ...]) -> _Extent:
+        if key in path:
+            raise UnsupportedModel(f"the function {key[1]!r} calls itself, which never ends: export the model again")
+        if key not in self._extents:
+            body = (
+                self._nodes(self._functions[key].node, 0, (*path, key)) if len(path) <= DEPTH_MAX else _Extent(depth=DEPTH_MAX)
+            )
+            if body.depth >= DEPTH_MAX:
+                raise UnsupportedModel(
+                    f"functions call each other more than {DEPTH_MAX} deep from {key[1]!r}: simplify the model"
+                )
+            self._extents[key] = _Extent(body.nodes, body.depth + 1)
+        return self._extents[key]
+
+    def _nodes(self, nodes: Iterable[onnx.NodeProto], depth: int, path: tuple[_Key, ...]) -> _Extent:
+        extent = _Extent()
+        for node in nodes:
+            extent = extent.beside(_Extent(nodes=1))
+            key = (_domain(node.domain), node.op_type)
+            if key in self._functions:
+                extent = extent.beside(self._function(key, path))
+            for body in bodies(node):
+                if depth == DEPTH_MAX:
+                    raise UnsupportedModel(
+                        f"{label(node)} stands {depth} bodies deep, the most that may nest: simplify the model"
+                    )
+                extent = extent.beside(self._nodes(body.node, depth + 1, path))
+        return extent

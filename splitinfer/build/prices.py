@@ -98,22 +98,19 @@ def undominated(boundaries: Iterable[Boundary], whole: int) -> tuple[Boundary, .
     No other can have the least price anywhere: where the device is faster than the cloud, the end has it. Only boundaries that
     stand between the same two privacy floors are compared, and both ends stay.
     """
-    kept: list[Boundary] = []
     offered = [boundary for boundary in boundaries if boundary.why_not is None]
     by_work = sorted(offered, key=lambda b: (b.operations, b.nbytes, b.position))
-    for _, level in groupby(by_work, key=lambda b: _level(b, whole)):
-        front: list[Boundary] = []
-        for boundary in level:
-            if not any(sends_no_more(other, boundary) for other in front):
-                front.append(boundary)
-        kept += front
-    return tuple(kept)
+    return tuple(one for _, level in groupby(by_work, key=lambda b: _level(b, whole)) for one in _least_bytes(tuple(level)))
 
 
-def sends_no_more(one: Boundary, other: Boundary) -> bool:
-    """Whether under no codec one boundary sends more than another."""
-    floats = one.nbytes - one.lossless_bytes <= other.nbytes - other.lossless_bytes
-    return floats and one.lossless_bytes <= other.lossless_bytes
+def _least_bytes(by_work: Sequence[Boundary]) -> list[Boundary]:
+    """Those of which no earlier one sends as little of either kind."""
+    sent = np.array([(b.nbytes - b.lossless_bytes, b.lossless_bytes) for b in by_work])
+    kept: list[int] = []
+    for at, mine in enumerate(sent):
+        if not (sent[kept] <= mine).all(axis=1).any():
+            kept.append(at)
+    return [by_work[at] for at in kept]
 
 
 def _level(boundary: Boundary, whole: int) -> int:

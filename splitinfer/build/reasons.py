@@ -10,7 +10,7 @@ from splitinfer.build.boundaries import Boundary, Order
 from splitinfer.build.crossing import ACTIVATIONS, FUSED_WITH_THEM
 from splitinfer.build.cuts import Kept, cut_id, friendly
 from splitinfer.build.frontier import CROSSING_SHARE_MAX, worth_keeping
-from splitinfer.build.prices import DEPTH_FLOORS, GRID, Prices, crossing_share, depth, prices, sends_no_more, undominated
+from splitinfer.build.prices import DEPTH_FLOORS, GRID, Prices, crossing_share, depth, prices, undominated
 from splitinfer.bundle import Place
 
 FLOOR_GAIN_MIN = 0.01
@@ -69,6 +69,7 @@ class _Frontier:
         self._kept = kept.boundaries
         good = (boundary for boundary in every[1:-1] if worth_keeping(boundary, self._whole))
         self._better = (*kept.boundaries[1:-1], *undominated(good, self._whole))
+        self._spent = np.array([_spent(boundary) for boundary in self._better]).reshape(-1, 3)
         table = prices(kept.boundaries, self._whole, image)
         depths = np.array([[depth(boundary, self._whole)] for boundary in kept.boundaries])
         tables = np.array([np.where(depths >= floor, table, np.inf) for floor in DEPTH_FLOORS])
@@ -105,15 +106,20 @@ class _Frontier:
 
     def _dominated(self, boundary: Boundary) -> str | None:
         """Names a boundary worth keeping that costs less everywhere: a kept one if there is any."""
-        for better in self._better:
-            cheaper = better.operations <= boundary.operations and sends_no_more(better, boundary)
-            if cheaper and better.position != boundary.position:
-                work = (boundary.operations - better.operations) / max(self._whole, 1)
-                sent = boundary.nbytes - better.nbytes
-                less = [f"computes {_percent(work)} of the model less"] if work else []
-                less += [f"sends {_size(sent)} less" if sent else "sends as much"]
-                return f"never the fastest: {friendly(better)!r} {' and '.join(less)}"
-        return None
+        cheaper = np.flatnonzero((self._spent <= _spent(boundary)).all(axis=1))
+        better = next((self._better[at] for at in cheaper if self._better[at].position != boundary.position), None)
+        if better is None:
+            return None
+        work = (boundary.operations - better.operations) / max(self._whole, 1)
+        sent = boundary.nbytes - better.nbytes
+        less = [f"computes {_percent(work)} of the model less"] if work else []
+        less += [f"sends {_size(sent)} less" if sent else "sends as much"]
+        return f"never the fastest: {friendly(better)!r} {' and '.join(less)}"
+
+
+def _spent(boundary: Boundary) -> tuple[int, int, int]:
+    """What the price of a boundary grows with: operations, bytes that codecs make smaller, and those they leave alone."""
+    return boundary.operations, boundary.nbytes - boundary.lossless_bytes, boundary.lossless_bytes
 
 
 def _gained_under_floors(gains: Prices) -> str:

@@ -12,7 +12,7 @@ a path out of the folder cannot be written down. Knows no ONNX and no runtime: g
 """
 
 from splitinfer.bundle.manifest import FORMAT, CutEntry
-from splitinfer.bundle.places import Place
+from splitinfer.bundle.places import Place, frontier_loss
 from splitinfer.bundle.reader import Bundle
 from splitinfer.bundle.records import decode_profile, decode_scorecard, encode_profile, encode_scorecard
 from splitinfer.bundle.trim import head_bytes, longest_head, trim
@@ -31,6 +31,7 @@ __all__ = [
     "decode_scorecard",
     "encode_profile",
     "encode_scorecard",
+    "frontier_loss",
     "head_bytes",
     "longest_head",
     "publish",

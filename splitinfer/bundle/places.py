@@ -6,7 +6,7 @@ Build information: it lies beside the identity, and nothing that runs a model ne
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -53,6 +53,21 @@ def decode_places(data: bytes) -> tuple[Place, ...]:
         return tuple(_place(row) for row in json.loads(data)["boundaries"])
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise CorruptBundle("boundaries.json cannot be read: build again, or delete the file") from error
+
+
+def frontier_loss(build: Mapping[str, Any]) -> tuple[float, float] | None:
+    """What the cuts lose against having every boundary, as shares of the latency, by what the build wrote down.
+
+    Args:
+        build: `Info.build`.
+
+    Returns:
+        (mean over the frontier's grid, at its worst point); None where the frontier did not choose the cuts.
+    """
+    try:
+        return float(build["frontier"]["loss_mean"]), float(build["frontier"]["loss_worst"])
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def _place(row: Any) -> Place:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 
-from splitinfer.bundle import Bundle
+from splitinfer.bundle import Bundle, Place, frontier_loss
 from splitinfer.cli.output import json_option, kilobytes, print_json, print_table
 from splitinfer.model import TensorSpec
 
@@ -16,8 +17,9 @@ from splitinfer.model import TensorSpec
 @click.command("inspect")
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option("--html", type=click.Path(path_type=Path), help="Draw the model with its cuts, bytes and times into this file.")
+@click.option("--boundaries", is_flag=True, help="List every place where the model could be cut, and why it was or was not.")
 @json_option
-def command(bundle: Path, html: Path | None, as_json: bool) -> int:
+def command(bundle: Path, html: Path | None, boundaries: bool, as_json: bool) -> int:
     """Show BUNDLE: cuts, segments, plans with their scores."""
     opened = Bundle.open(bundle)
     if html is not None:
@@ -28,12 +30,14 @@ def command(bundle: Path, html: Path | None, as_json: bool) -> int:
         print_json(describe(opened))
     else:
         _print(opened)
+        if boundaries:
+            _print_boundaries(opened.places())
     return 0
 
 
 def describe(bundle: Bundle) -> dict[str, Any]:
     """A bundle as JSON (docs/json.md)."""
-    model = bundle.model
+    model, lost = bundle.model, frontier_loss(bundle.info.build)
     return {
         "digest": model.digest,
         "name": model.name,
@@ -53,12 +57,27 @@ def describe(bundle: Bundle) -> dict[str, Any]:
             }
             for c in model.cuts
         ],
+        "boundaries": [_boundary(place) for place in bundle.places()],
+        "frontier": None if lost is None else {"loss_mean": lost[0], "loss_worst": lost[1]},
         "segments": [
             {"index": s.index, "sha256": s.sha256, "bytes": s.nbytes, "nodes": s.nodes, "operations": s.operations}
             for s in model.segments
         ],
         "metric": bundle.scorecard.metric if bundle.scorecard else None,
         "plans": _plans(bundle),
+    }
+
+
+def _boundary(place: Place) -> dict[str, Any]:
+    return {
+        "id": place.id,
+        "name": place.name,
+        "position": place.position,
+        "depth": place.depth,
+        "bytes": place.nbytes,
+        "kept": place.kept,
+        "offered": place.offered,
+        "why": place.why,
     }
 
 
@@ -92,6 +111,12 @@ def _print(bundle: Bundle) -> None:
             for c in model.cuts
         ],
     )
+    if (lost := frontier_loss(bundle.info.build)) is not None:
+        mean, worst = (f"{100 * share:.2g} %" for share in lost)
+        click.echo(
+            f"With these cuts the latency is {mean} above that with every boundary, at worst {worst}: by the operations counted,\n"
+            "for links of 0.1 to 500 Mbit/s, devices 1 to 50 times slower and clouds up to 4 times slower.\n"
+        )
     print_table(
         ("plan", "bytes p50", "bytes p95", "accuracy loss", "<= (95 %)", "n", "output error"),
         [
@@ -107,3 +132,29 @@ def _print(bundle: Bundle) -> None:
             for row in _plans(bundle)
         ],
     )
+
+
+def _print_boundaries(places: Sequence[Place]) -> None:
+    if not places:
+        click.echo("This bundle does not say where else it could have been cut: build it again, or look at the whole bundle.")
+        return
+    print_table(
+        ("boundary", "id", "depth", "bytes", "kept", "why"),
+        [
+            (
+                _short(place.name),
+                place.id,
+                f"{place.depth:.3f}",
+                kilobytes(place.nbytes),
+                "cut" if place.kept else "",
+                place.why,
+            )
+            for place in places
+        ],
+        sentences=True,
+    )
+
+
+def _short(name: str, most: int = 44) -> str:
+    """A name without its middle where it is long."""
+    return name if len(name) <= most else f"{name[: most // 2 - 1]}…{name[-most // 2 :]}"

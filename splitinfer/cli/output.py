@@ -31,11 +31,14 @@ def print_json(value: Any) -> None:
     click.echo(json.dumps(_finite(value), indent=2))
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str | None = None) -> None:
-    """A table; numbers to the right, the first column to the left."""
+def print_table(
+    columns: Sequence[str], rows: Iterable[Sequence[object]], title: str | None = None, sentences: bool = False
+) -> None:
+    """A table; numbers to the right, the first column to the left, and so the last one if it holds sentences."""
     table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for index, column in enumerate(columns):
-        table.add_column(column, justify="left" if index == 0 else "right", no_wrap=index == 0)
+        words = index == 0 or (sentences and index == len(columns) - 1)
+        table.add_column(column, justify="left" if words else "right", no_wrap=index == 0)
     for row in rows:
         table.add_row(*(_cell(value) for value in row))
     console.print(table)

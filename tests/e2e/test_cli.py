@@ -64,6 +64,17 @@ def test_inspect(said, folder):
     assert shown["holds"] == [segment["index"] for segment in shown["segments"]]
 
 
+def test_inspect_says_why_each_boundary_was_kept_or_not(said, folder, capsys):
+    shown = said("inspect", folder / "net.bundle", "--json")
+    fields = {"id", "name", "position", "depth", "bytes", "kept", "offered", "why"}
+    assert all(place.keys() == fields and place["why"] for place in shown["boundaries"])
+    assert [place["id"] for place in shown["boundaries"] if place["kept"]] == [cut["id"] for cut in shown["cuts"]]
+    assert shown["frontier"] is None or shown["frontier"].keys() == {"loss_mean", "loss_worst"}
+    assert run(["inspect", str(folder / "net.bundle"), "--boundaries"]) == 0
+    listed = capsys.readouterr().out
+    assert all(place["id"] in listed for place in shown["boundaries"])
+
+
 def test_inspect_draws(folder, tmp_path):
     assert run(["inspect", str(folder / "net.bundle"), "--html", str(tmp_path / "net.html")]) == 0
     assert "<svg" in (tmp_path / "net.html").read_text()

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from math import nan
+from math import inf, nan
 from pathlib import Path
 
-import numpy as np
-import onnxruntime as ort
-
+from splitinfer.backends.ort import Uncut
 from splitinfer.build import BuildOptions, build, random_feeds, verify
 from splitinfer.bundle import Bundle
 from splitinfer.errors import SplitInferError
 from splitinfer.model import Tensors
 
+TOLERANCE = 1e-4
+"""Largest max|d| / max|y| that is still the same answer."""
+RIVAL = "the original file in plain onnxruntime"
+
 Feed = Callable[[Bundle], Tensors]
-_SILENT = 4
 
 
 @dataclass(frozen=True)
@@ -26,17 +27,24 @@ class Attempt:
     Attributes:
         cuts: that it was cut at, the first and the last included; 0 where it was refused.
         worst_error: max|d| / max|y| of the worst output at the worst cut; NaN where it was refused.
-        refusal: type and message; empty where it was cut.
+        message: why it was refused or could not be compared; empty where it was cut and compared.
     """
 
     cuts: int
     worst_error: float
-    refusal: str = ""
+    message: str = ""
+
+    @property
+    def refused(self) -> bool:
+        """Whether the build said no."""
+        return self.cuts == 0
 
 
-def attempt(
-    path: Path, folder: Path, feed: Feed = lambda bundle: random_feeds(bundle.model), options: BuildOptions | None = None
-) -> Attempt:
+def _drawn(bundle: Bundle) -> Tensors:
+    return random_feeds(bundle.model)
+
+
+def attempt(path: Path, folder: Path, feed: Feed = _drawn, options: BuildOptions | None = None) -> Attempt:
     """Builds with the frontier's cuts and with all, and verifies both.
 
     The few cuts are run as they are used, a session for the head and one for the tail; many in one chain of all segments.
@@ -47,30 +55,19 @@ def attempt(
         feed: inputs to compare with.
         options: of both builds.
     """
-    options = options or BuildOptions()
-    uncut = original(path)
-    cuts, errors = 0, []
+    built = []
     try:
-        for kind in ("frontier", "all"):
-            bundle = build(path, folder / f"{path.stem}.bundle", replace(options, cuts=kind, codecs=("raw",), overwrite=True))
-            cuts = len(bundle.model.cuts)
-            errors += [check.max_rel_error for check in verify(bundle, [feed(bundle)], uncut)]
+        for cuts in ("frontier", "all"):
+            wanted = replace(options or BuildOptions(), cuts=cuts, codecs=("raw",))
+            built.append(build(path, folder / f"{cuts}.bundle", wanted))
     except SplitInferError as error:
         return Attempt(0, nan, f"{type(error).__name__}: {error}")
-    return Attempt(cuts, max(errors))
+    cuts_made = len(built[-1].model.cuts)
+    try:
+        return Attempt(cuts_made, _worst(built, feed, Uncut(path.read_bytes(), path.parent)))
+    except SplitInferError as error:
+        return Attempt(cuts_made, inf, f"cut, but not compared: {error}")
 
 
-def original(path: Path) -> Callable[[Tensors], Tensors]:
-    """A file as it is in ONNX Runtime, with one thread and its weights beside it; loaded when it is first asked."""
-    sessions: list[ort.InferenceSession] = []
-
-    def answer(feed: Tensors) -> Tensors:
-        if not sessions:
-            settings = ort.SessionOptions()
-            settings.intra_op_num_threads = 1
-            settings.log_severity_level = _SILENT
-            sessions.append(ort.InferenceSession(str(path), settings, providers=["CPUExecutionProvider"]))
-        names = [output.name for output in sessions[0].get_outputs()]
-        return {name: np.asarray(array) for name, array in zip(names, sessions[0].run(names, dict(feed)), strict=True)}
-
-    return answer
+def _worst(built: list[Bundle], feed: Feed, original: Uncut) -> float:
+    return max(check.max_rel_error for bundle in built for check in verify(bundle, [feed(bundle)], original.run))

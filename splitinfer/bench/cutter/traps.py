@@ -8,10 +8,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from splitinfer.bench.cutter.attempt import attempt
+from splitinfer.bench.cutter.attempt import TOLERANCE, attempt
 from splitinfer.bench.rows import Row, at_least
-
-TOLERANCE = 1e-4
 
 
 def measure(models: Path | None, tell: Callable[[str], None]) -> list[Row]:
@@ -44,6 +42,6 @@ def _row(path: Path, tell: Callable[[str], None]) -> Row:
     tell(f"  {path.stem}")
     with tempfile.TemporaryDirectory() as folder:
         found = attempt(path, Path(folder))
-    outcome = f"refused: {found.refusal}" if found.refusal else f"cut, worst error {found.worst_error:.1e}"
-    right = bool(found.refusal) or found.worst_error <= TOLERANCE
+    right = found.refused or found.worst_error <= TOLERANCE
+    outcome = found.message or f"cut, worst error {found.worst_error:.1e}"
     return Row(f"{path.stem}: {outcome}", int(right), "right", at_least(1), n=found.cuts)

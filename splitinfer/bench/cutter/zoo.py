@@ -7,14 +7,11 @@ from collections.abc import Callable, Sequence
 from math import nan
 from pathlib import Path
 
-from splitinfer.bench.cutter.attempt import attempt
+from splitinfer.bench.cutter.attempt import RIVAL, TOLERANCE, attempt
 from splitinfer.bench.rows import Row, at_least, at_most
 from splitinfer.bench.zoo import LARGE, ZOO, Specimen
 from splitinfer.build import BuildOptions
 from splitinfer.errors import SplitInferError
-
-RIVAL = "the original file in plain onnxruntime"
-TOLERANCE = 1e-4
 
 
 def measure(tell: Callable[[str], None], zoo: Sequence[Specimen] = (*ZOO, *LARGE)) -> list[Row]:
@@ -34,9 +31,9 @@ def _row(specimen: Specimen, folder: Path) -> Row:
     except SplitInferError as error:
         return missing(specimen.name, error)
     found = attempt(path, folder, lambda _bundle: specimen.feed(), options)
-    if found.refusal:
-        return Row(f"{specimen.name}: not cut: {found.refusal}", nan, "share", at_most(TOLERANCE), RIVAL, n=0)
     goal = at_most(0 if specimen.exact else TOLERANCE)
+    if found.message:
+        return Row(f"{specimen.name}: {found.message}", found.worst_error, "share", goal, RIVAL, n=found.cuts)
     what = f"{specimen.name}: head then tail, worst of all cuts, max|d|/max|y|"
     return Row(what, found.worst_error, "share", goal, RIVAL, n=found.cuts)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -91,7 +92,7 @@ def check(
             return [CutCheck(cut.index, cut.id, together.max_abs_error, together.max_rel_error) for cut in cuts]
     checks = []
     for cut in cuts:
-        checks.append(_checked(cut, pairs, lambda feed, at=cut.index: trial.halves(bundle.path, at, feed)))
+        checks.append(_checked(cut, pairs, partial(trial.halves, bundle.path, cut.index)))
         step(cut.index + 1, len(cuts))
     return checks
 

@@ -74,6 +74,8 @@ def _uncarried(graph: Graph, name: str) -> str:
     kind = None if value is None else value.type.WhichOneof("value")
     if kind in _KINDS:
         return f"{name!r} is {_KINDS[kind]}, and only tensors cross"
+    if name in graph.unsettled:
+        return f"{name!r} may have more or fewer dimensions from run to run, as an If decides"
     if graph.elem_type(name) is None:
         return f"the type of {name!r} is unknown, or no array can carry it"
     return f"{name!r} holds text or another type that no array can carry"

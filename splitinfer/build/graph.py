@@ -175,6 +175,15 @@ class Graph:
         """Tensors whose inferred shape the runtime may not agree with."""
         return frozenset(unsure(self.model))
 
+    @cached_property
+    def unsettled(self) -> frozenset[str]:
+        """Tensors that may have more or fewer dimensions from run to run: what an If gives, and what is made of it."""
+        found: set[str] = set()
+        for node in self.model.graph.node:
+            if node.op_type == "If" or (node.op_type != "Flatten" and not found.isdisjoint(reads(node))):
+                found.update(name for name in node.output if name not in self.values or dims_of(self.values[name]) is None)
+        return frozenset(found)
+
     def elem_type(self, name: str) -> int | None:
         """ONNX's number of a tensor's type; None where it is unknown, or no tensor at all."""
         value = self.values.get(name)
@@ -192,7 +201,9 @@ class Graph:
         """How a tensor crosses; None where it cannot (unknown, or of a type that arrays do not carry)."""
         dtype = DTYPES.get(self.carrier(name) or self.elem_type(name) or 0)
         dims = self.dims(name)
-        return None if dtype is None or dims is None else TensorSpec(name, dtype, dims)
+        if dtype is None or dims is None or name in self.unsettled:
+            return None
+        return TensorSpec(name, dtype, dims)
 
     def dims(self, name: str) -> tuple[int | None, ...] | None:
         """The dimensions of a tensor, None for an open one; what a run has shown to be otherwise is open, too."""

@@ -148,10 +148,12 @@ def _model(
 
 
 def _renamed(node: onnx.NodeProto, names: Mapping[str, str]) -> onnx.NodeProto:
-    """A node with other names for some tensors, in its bodies too (ONNX forbids them to mean something else there)."""
+    """A node with other names for some tensors; it has none itself where it is a copy of one in another segment."""
     if not names or names.keys().isdisjoint((*reads(node), *node.output)):
         return node
     copy = onnx.NodeProto()
     copy.CopyFrom(node)
     rename(copy, names)
+    if not names.keys().isdisjoint(node.output):
+        copy.ClearField("name")
     return copy

@@ -61,7 +61,7 @@ class Pass:
             for body in bodies(node):
                 self._walk(body)
             new = self._written(node)
-            self.changed |= new != [node]
+            self.changed |= len(new) != 1 or new[0] is not node
             nodes += new
         del graph.node[:]
         graph.node.extend(nodes)

@@ -150,7 +150,7 @@ def test_nodes_in_bodies_are_lowered_too() -> None:
     [
         (model(node("AveragePool", "x", kernel_shape=[2, 2], dilations=[2, 2]), opset=19), "1.14", r"dilations=\[2, 2\]"),
         (model(node("Pad", "x pads", mode="wrap"), opset=19, pads=integers(0, 0, 1, 1, 0, 0, 1, 1)), "1.14", "mode=wrap"),
-        (model(node("Resize", "x - s", antialias=1, mode="linear"), opset=18, s=np.ones(4, np.float32)), "1.13", "antialias=1"),
+        (model(node("Resize", "x - s", antialias=1, mode="linear"), opset=18, s=np.ones(4, np.float32)), "1.14", "antialias=1"),
         (model(node("ReduceMean", "x", noop_with_empty_axes=1), opset=18), "1.13", "noop_with_empty_axes"),
         (model(node("BitwiseNot", "x"), opset=18), "1.13", r"BitwiseNot that makes 'y' \(as of opset 18\) cannot be written"),
         (model(node("RoiAlign", "x r b"), opset=16, r=floats(1, 4), b=integers(0)), OLDEST, "half_pixel"),
@@ -261,6 +261,7 @@ def test_a_function_that_is_still_there_must_mean_the_same() -> None:
     ("text", "ir", "opset", "ml"),
     [
         ("1.8", 7, 14, 2),
+        ("1.15", 8, 18, 3),
         ("1.17", 9, 20, 4),
         ("1.17.3", 9, 20, 4),
         ("onnxruntime-1.17", 9, 20, 4),

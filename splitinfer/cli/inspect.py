@@ -114,7 +114,7 @@ def _print(bundle: Bundle) -> None:
     if (lost := frontier_loss(bundle.info.build)) is not None:
         mean, worst = (f"{100 * share:.2g} %" for share in lost)
         click.echo(
-            f"With these cuts the latency is {mean} above that with every boundary, at worst {worst}: by the operations counted,\n"
+            f"With these cuts the latency is {mean} above that with every boundary, at worst {worst}: by operations counted,\n"
             "for links of 0.1 to 500 Mbit/s, devices 1 to 50 times slower and clouds up to 4 times slower.\n"
         )
     print_table(

@@ -41,8 +41,8 @@ _RUNTIMES: dict[int, tuple[int, int, int]] = {
 Up to 1.20 from https://onnxruntime.ai/docs/reference/compatibility.html; later ones were found by giving each release models of
 rising versions to load. The earlier ones were tried too, and where the two differ the lower one stands here: the IR version of
 1.15 (9 in Python, 8 in a browser), ai.onnx.ml of 1.11 and 1.18 to 1.20. A release may accept an operator set and have no code
-for what is new in it: 1.15 for Cast, Shape and others of 19, 1.23 for QuantizeLinear of 23, 1.32 for that of 28; and 1.14 crashes
-on the Pad of 18. The set before stands here then.
+for what is new in it: 1.15 for Cast, Shape and others of 19, 1.23 for QuantizeLinear of 23, 1.32 for that of 28; and 1.14
+crashes on the Pad of 18. The set before stands here then.
 """
 _FIRST, _LAST = min(_RUNTIMES), max(_RUNTIMES)
 _WEB = (10, 21, 4)

@@ -64,7 +64,10 @@ def infer(model: onnx.ModelProto, data_prop: bool = False) -> onnx.ModelProto:
             _forget_shapes(body.input)
     for function in bare.functions:
         function.ClearField("value_info")
-    return onnx.shape_inference.infer_shapes(bare, data_prop=data_prop)
+    try:
+        return onnx.shape_inference.infer_shapes(bare, data_prop=data_prop)
+    except (onnx.checker.ValidationError, ValueError) as error:  # what it says of models that no checker has seen
+        raise onnx.shape_inference.InferenceError(str(error)) from error
 
 
 def static_dims(model: onnx.ModelProto) -> dict[str, tuple[int | None, ...]] | None:

@@ -6,6 +6,7 @@ is unknown. Knows no model file, no cut and no runtime.
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
@@ -84,30 +85,26 @@ def follow(nodes: Iterable[onnx.NodeProto], known: Known, dims: Dims, redefined:
         redefined: standard operators that the model defines otherwise; their outputs are unknown.
 
     Returns:
-        `known`, and the outputs of which at least the shape is known.
+        The outputs of the nodes of which at least the shape is known.
     """
-    scope = _Scope(dict(known), dims)
+    followed: dict[str, Integers] = {}
+    scope = _Scope(ChainMap(followed, known), dims)
     for node in nodes:
         rule = _RULES.get(node.op_type)
-        if rule is None or node.domain not in DEFAULT_DOMAINS or node.op_type in redefined:
+        if rule is None or not node.output or node.domain not in DEFAULT_DOMAINS or node.op_type in redefined:
             continue
         try:
             made = rule(node, scope)
-        except (
-            ValueError,
-            IndexError,
-            OverflowError,
-            ArithmeticError,
-        ):  # no such axis, index or value: the node makes no sense
+        except (ValueError, IndexError, OverflowError):  # no such axis, index or value: the node makes no sense
             continue
         if made is not None and made.values.size <= ELEMENTS_MAX:
-            scope.known[node.output[0]] = made
-    return scope.known
+            followed[node.output[0]] = made
+    return followed
 
 
 @dataclass(frozen=True, slots=True)
 class _Scope:
-    known: dict[str, Integers]
+    known: Known
     dims: Dims
 
     def at(self, node: onnx.NodeProto, place: int) -> Integers | None:

@@ -191,6 +191,7 @@ def test_sparse_tensors_are_bounded_as_dense_ones() -> None:
         ("Evil", "com.evil", "domain 'com.evil', which needs a library of custom operators"),
         ("RegexReplace", "ai.onnx.contrib", "onnxruntime-extensions"),
         ("Adam", "ai.onnx.preview.training", "export the model for inference"),
+        ("FlexAttention", "ai.onnx.preview", "upgrade it"),
         ("EPContext", "com.microsoft", "blob compiled for one processor"),
         ("Snpe", "com.microsoft", "blob compiled for one processor"),
         ("PyOp", "", "runs code"),
@@ -229,6 +230,15 @@ def test_functions_do_not_call_themselves() -> None:
     unused = hostile.mutual_calls()
     unused.graph.node[0].CopyFrom(helper.make_node("Abs", ["x"], ["y"]))
     assert "calls itself" in refused(unused)
+
+
+def test_a_function_is_defined_once() -> None:
+    double = hostile.function("F", helper.make_node("Abs", ["v"], ["out"]))
+    assert "'F' is defined twice" in refused(hostile.calls("F", double, double))
+    other = onnx.FunctionProto()
+    other.CopyFrom(double)
+    other.overload = "other"
+    gate.check(hostile.calls("F", double, other), PATH)
 
 
 def test_nesting_and_nodes_are_bounded() -> None:

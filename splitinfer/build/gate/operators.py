@@ -27,7 +27,8 @@ _ONE_PROCESSOR = frozenset({"com.ms.internal.nhwc", "com.microsoft.nchwc"})
 _EXTENSIONS = frozenset({"ai.onnx.contrib", "com.microsoft.extensions"})
 _TRAINING = frozenset({"ai.onnx.training", "ai.onnx.preview.training"})
 
-_Key = tuple[str, str]
+_Key = tuple[str, str, str]
+"""Domain, name and overload."""
 
 
 def check(model: onnx.ModelProto) -> None:
@@ -64,6 +65,8 @@ def _objection(node: onnx.NodeProto, domains: Iterable[str]) -> str | None:
         return f"is of the domain {domain!r}, which needs the library onnxruntime-extensions: do that step outside the model"
     if domain in _TRAINING:
         return f"is of the domain {domain!r}, which is for training: export the model for inference"
+    if domain not in domains and domain.startswith("ai.onnx"):
+        return f"is of the domain {domain!r}, which this onnxruntime does not know: upgrade it, or export without that operator"
     if domain not in domains:
         return (
             f"is of the domain {domain!r}, which needs a library of custom operators, and none is loaded: "
@@ -88,8 +91,13 @@ class _Calls:
 
     def __init__(self, model: onnx.ModelProto) -> None:
         self._graph = model.graph
-        self._functions = {(_domain(function.domain), function.name): function for function in model.functions}
+        self._functions: dict[_Key, onnx.FunctionProto] = {}
         self._extents: dict[_Key, _Extent] = {}
+        for function in model.functions:
+            key = (_domain(function.domain), function.name, function.overload)
+            if key in self._functions:
+                raise UnsupportedModel(f"the function {function.name!r} is defined twice: export the model again")
+            self._functions[key] = function
 
     def check(self) -> None:
         """Raises UnsupportedModel where functions call themselves, or the model is too deep or too large."""
@@ -119,7 +127,7 @@ class _Calls:
         extent = _Extent()
         for node in nodes:
             extent = extent.beside(_Extent(nodes=1))
-            key = (_domain(node.domain), node.op_type)
+            key = (_domain(node.domain), node.op_type, node.overload)
             if key in self._functions:
                 extent = extent.beside(self._function(key, path))
             for body in bodies(node):

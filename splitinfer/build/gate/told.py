@@ -1,0 +1,118 @@
+"""How large operators get that make as much as a number among their inputs says: Expand, ConstantOfShape and their like.
+
+Inference knows them only where that number is a weight; here it may be computed. Unknown numbers count 1.
+"""
+
+from __future__ import annotations
+
+from collections import ChainMap
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import onnx
+
+from splitinfer.build import integers
+from splitinfer.build.dims import dims_of
+from splitinfer.build.nodes import DEFAULT_DOMAINS
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What is known in a graph; a body sees what is known outside it.
+
+    Attributes:
+        values: types and shapes, by inference.
+        dims: the shapes among them, and those of weights.
+        known: small integers.
+    """
+
+    values: ChainMap[str, onnx.ValueInfoProto] = field(default_factory=ChainMap)
+    dims: ChainMap[str, tuple[int | None, ...]] = field(default_factory=ChainMap)
+    known: ChainMap[str, integers.Integers] = field(default_factory=ChainMap)
+
+    def inside(self, graph: onnx.GraphProto) -> Scope:
+        """What is known in a body, or in the main graph."""
+        values = {value.name: value for value in (*graph.input, *graph.value_info, *graph.output)}
+        shapes = {name: found for name, value in values.items() if (found := dims_of(value)) is not None}
+        shapes |= {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
+        dims = self.dims.new_child(shapes)
+        known = self.known.new_child(integers.of_weights(graph.initializer))
+        known.update(integers.follow(graph.node, known, dims))
+        return Scope(self.values.new_child(values), dims, known)
+
+    def shape(self, node: onnx.NodeProto, place: int) -> tuple[int, ...] | None:
+        """The shape of an input, open dimensions counting 1."""
+        dims = self.dims.get(node.input[place]) if place < len(node.input) else None
+        return None if dims is None else tuple(1 if dim is None else max(dim, 0) for dim in dims)
+
+    def numbers(self, node: onnx.NodeProto, place: int, unknown: int = 1) -> tuple[int, ...] | None:
+        """The elements of an input."""
+        found = self.known.get(node.input[place]) if place < len(node.input) else None
+        return None if found is None else tuple(unknown if element is None else element for element in found.elements)
+
+
+def told_shape(node: onnx.NodeProto, scope: Scope) -> tuple[int, ...] | None:
+    """The shape that the numbers among a node's inputs ask for; those that are unknown count 1."""
+    rule = _SHAPES.get(node.op_type) if node.domain in DEFAULT_DOMAINS else None
+    return None if rule is None else rule(node, scope)
+
+
+def _as_told(node: onnx.NodeProto, scope: Scope, place: int) -> tuple[int, ...] | None:
+    numbers = scope.numbers(node, place)
+    return None if numbers is None else tuple(max(number, 0) for number in numbers)
+
+
+def _constant_of_shape(node: onnx.NodeProto, scope: Scope) -> tuple[int, ...] | None:
+    return _as_told(node, scope, 0)
+
+
+def _expand(node: onnx.NodeProto, scope: Scope) -> tuple[int, ...] | None:
+    told, given = _as_told(node, scope, 1), scope.shape(node, 0) or ()
+    if told is None:
+        return None
+    rank = max(len(told), len(given))
+    pairs = zip((1,) * (rank - len(told)) + told, (1,) * (rank - len(given)) + given, strict=True)
+    return tuple(0 if 0 in pair else max(pair) for pair in pairs)
+
+
+def _tile(node: onnx.NodeProto, scope: Scope) -> tuple[int, ...] | None:
+    told, given = _as_told(node, scope, 1), scope.shape(node, 0)
+    if told is None:
+        return None
+    return tuple(repeats * dim for repeats, dim in zip(told, given or (1,) * len(told), strict=False))
+
+
+def _range(node: onnx.NodeProto, scope: Scope) -> tuple[int, ...] | None:
+    start, limit, delta = (scope.numbers(node, place, unknown=0) for place in range(3))
+    if not (start and limit and delta and delta[0]):
+        return None
+    return (max(0, -((start[0] - limit[0]) // delta[0])),)
+
+
+def _resize(node: onnx.NodeProto, scope: Scope) -> tuple[int, ...] | None:
+    return _as_told(node, scope, 3)
+
+
+def _pad(node: onnx.NodeProto, scope: Scope) -> tuple[int, ...] | None:
+    pads, given = scope.numbers(node, 1, unknown=0), scope.shape(node, 0)
+    if pads is None:
+        return None
+    rank = len(pads) // 2
+    around = [before + after for before, after in zip(pads[:rank], pads[rank:], strict=False)]
+    return tuple(max(0, dim + more) for dim, more in zip(given or (1,) * rank, around, strict=False))
+
+
+def _one_hot(node: onnx.NodeProto, scope: Scope) -> tuple[int, ...] | None:
+    depth = _as_told(node, scope, 1)
+    return None if not depth else (*(scope.shape(node, 0) or ()), depth[0])
+
+
+_SHAPES: Mapping[str, Callable[[onnx.NodeProto, Scope], tuple[int, ...] | None]] = {
+    "ConstantOfShape": _constant_of_shape,
+    "Expand": _expand,
+    "Tile": _tile,
+    "Range": _range,
+    "Resize": _resize,
+    "Pad": _pad,
+    "OneHot": _one_hot,
+}

@@ -135,6 +135,14 @@ def branches_of_other_rank() -> ModelProto:
     return net(nodes, [value("x", "N 8")], [value("y", "N 8")], weights)
 
 
+def branches_nested_deep() -> ModelProto:
+    """Two dozen branches inside each other; the innermost reads a tensor of the head."""
+    inner = branch([node("Neg", "b", "n0")])
+    for at in range(1, 24):
+        inner = branch([node("If", "yes", f"n{at}", then_branch=inner, else_branch=branch([node("Exp", "b", f"e{at}")]))])
+    return image_net(_decided("yes", inner, branch([node("Exp", "b", "e")])), [_zero()])
+
+
 def _decided(flag: str, then: GraphProto, otherwise: GraphProto) -> list[NodeProto]:
     return [*_positive(flag), node("If", flag, "m", then_branch=then, else_branch=otherwise)]
 
@@ -178,5 +186,6 @@ TRAPS = (
     cut(loop_counts_the_input, _COUNTS, {"h", "times"}, {"rows", "last"}),
     cut(scan_captures, _LENGTHS, {"items", "start", "offset"}, "all"),
     cut(if_is_everything, _FLAGS),
+    cut(branches_nested_deep, SIGNS, "b", "m"),
     cut(branches_of_other_rank, _ROWS_BOTH, "h", "flat"),
 )

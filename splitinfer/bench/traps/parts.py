@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import onnx
 
 ModelProto: TypeAlias = "onnx.ModelProto"
+FunctionProto: TypeAlias = "onnx.FunctionProto"
 GraphProto: TypeAlias = "onnx.GraphProto"
 NodeProto: TypeAlias = "onnx.NodeProto"
 TensorProto: TypeAlias = "onnx.TensorProto"
@@ -48,7 +49,7 @@ def node(op: str, inputs: Names, outputs: Names, name: str | None = None, **attr
     return helper.make_node(op, names(inputs), made, name=f"make_{made[0]}" if name is None else name, **attributes)
 
 
-def value(name: str, shape: str | None = "", kind: int = FLOAT) -> ValueInfo:
+def value(name: str, shape: Names | None = "", kind: int = FLOAT) -> ValueInfo:
     """A declaration.
 
     Args:
@@ -58,7 +59,7 @@ def value(name: str, shape: str | None = "", kind: int = FLOAT) -> ValueInfo:
     """
     from onnx import helper
 
-    dims = None if shape is None else [int(dim) if dim.lstrip("-").isdigit() else dim for dim in shape.split()]
+    dims = None if shape is None else [int(dim) if dim.lstrip("-").isdigit() else dim for dim in names(shape)]
     return helper.make_tensor_value_info(name, kind, dims)
 
 
@@ -110,6 +111,11 @@ def net(
 
     opsets = [helper.make_opsetid("", opset)] + [helper.make_opsetid(key.replace("_", "."), v) for key, v in domains.items()]
     return helper.make_model(graph("net", nodes, inputs, outputs, weights), opset_imports=opsets, ir_version=10)
+
+
+def row_net(nodes: Sequence[NodeProto], weights: Sequence[TensorProto] = (), **domains: int) -> ModelProto:
+    """A model from x to y, rows of eight numbers both."""
+    return net(nodes, [value("x", "N 8")], [value("y", "N 8")], weights, **domains)
 
 
 def conv(x: str, y: str, w: str, **attributes: Any) -> NodeProto:

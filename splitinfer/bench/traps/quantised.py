@@ -34,8 +34,14 @@ from splitinfer.bench.traps.trap import cut
 
 def qdq_uint8() -> ModelProto:
     """QuantizeLinear and DequantizeLinear around everything, uint8, one scale a tensor."""
-    nodes = [*_both("x", "xq", "xf"), *_weight("w0"), conv("xf", "a", "w0"), relu("a", "b"), *_both("b", "bq", "bf")]
-    nodes += [*_weight("w1"), conv("bf", "c", "w1"), relu("c", "d"), *_both("d", "dq", "df"), *classifier("df")]
+    nodes = [
+        *_both("x", "xq", "xf"),
+        *_weight("w0"),
+        conv("xf", "a", "w0"),
+        relu("a", "b"),
+        *_both("b", "bq", "bf", zero="low"),
+    ]
+    nodes += [*_weight("w1"), conv("bf", "c", "w1"), relu("c", "d"), *_both("d", "dq", "df", zero="low"), *classifier("df")]
     return _qdq_net(nodes, [*_stored("w0", 3), *_stored("w1")])
 
 
@@ -50,6 +56,19 @@ def qdq_int8_per_channel() -> ModelProto:
     ]
     weights = [*_stored("w0", 3, channels=True), *_stored("w1", channels=True), constant("zero8", np.int8(0))]
     return _qdq_net([*nodes, relu("cf", "d"), *classifier("d")], weights)
+
+
+def rounding_at_ties() -> ModelProto:
+    """Many sums lie half-way between two integers: a unit of DequantizeLinear, Conv and QuantizeLinear must stay whole."""
+    nodes = [
+        *_both("x", "xq", "xf", "tenth"),
+        *_weight("w0"),
+        conv("xf", "a", "w0"),
+        relu("a", "b"),
+        *_both("b", "bq", "bf", "hundredth", "low"),
+    ]
+    scales = [constant("tenth", np.float32(0.1)), constant("hundredth", np.float32(0.01))]
+    return _qdq_net([*nodes, *classifier("bf")], [*_stored("w0", 3), *scales])
 
 
 def qdq_int4_weights() -> ModelProto:
@@ -104,7 +123,7 @@ def qdq_of_the_runtime() -> ModelProto:
 
 
 def integer_input() -> ModelProto:
-    """The input is a uint8 tensor that a DequantizeLinear reads at once: cut 0 is smaller than what follows."""
+    """The input is uint8, and the runtime quantises a float kernel because its unit ends in QuantizeLinear."""
     nodes = [node("DequantizeLinear", "x scale zero", "xf"), conv("xf", "a", "w0"), relu("a", "b"), *_both("b", "bq", "bf")]
     return _qdq_net([*nodes, *classifier("bf")], [weight("w0", CHANNELS, 3, 3, 3)], UINT8)
 
@@ -135,8 +154,8 @@ def _qdq_net(nodes: list[NodeProto], weights: list[TensorProto], kind: int = FLO
     )
 
 
-def _both(x: str, q: str, y: str, zero: str = "zero") -> list[NodeProto]:
-    return [node("QuantizeLinear", f"{x} scale {zero}", q), node("DequantizeLinear", f"{q} scale {zero}", y)]
+def _both(x: str, q: str, y: str, scale: str = "scale", zero: str = "zero") -> list[NodeProto]:
+    return [node("QuantizeLinear", [x, scale, zero], q), node("DequantizeLinear", [q, scale, zero], y)]
 
 
 def _weight(name: str, **attributes: Any) -> list[NodeProto]:
@@ -152,7 +171,8 @@ def _stored(name: str, inputs: int = CHANNELS, channels: bool = False) -> list[T
 
 
 def _scales() -> list[TensorProto]:
-    return [constant("scale", np.float32(0.03)), constant("zero", np.uint8(128))]
+    """With a zero point in the middle, and one for what a Relu has left."""
+    return [constant("scale", np.float32(0.03)), constant("zero", np.uint8(128)), constant("low", np.uint8(0))]
 
 
 def _qconv(x: str, y: str, w: str) -> NodeProto:
@@ -165,7 +185,8 @@ _BYTES = feeds(*({"x": whole(n, 3, SIDE, SIDE, below=256, kind="uint8")} for n i
 TRAPS = (
     cut(qdq_uint8, IMAGES, "xq", "bq", "dq", never={"xf", "bf", "df"}, exact=True),
     cut(qdq_int8_per_channel, IMAGES, "xq", "bq", "cq", never={"xf", "bf", "cf"}, exact=True),
-    cut(qdq_int4_weights, ROWS, "b", "d"),
+    cut(rounding_at_ties, IMAGES, "xq", "bq", never={"xf", "a", "b", "bf"}, exact=True),
+    cut(qdq_int4_weights, ROWS, "b"),
     cut(dequantised_twice, IMAGES, "bq", {"bq", "cq"}, "sq", never={"bf", "cf", "sf"}, exact=True),
     cut(qlinear_conv, IMAGES, "xq", "aq", "bq", "pq", exact=True),
     cut(dynamic_quantisation, ROWS, "b", "bq", exact=True),

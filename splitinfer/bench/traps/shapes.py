@@ -80,6 +80,15 @@ def zero_and_minus_one() -> ModelProto:
     return image_net([*nodes, node("Reshape", "r literal", "m", allowzero=1)], _reshapes())
 
 
+def lengths_of_one_name() -> ModelProto:
+    """Two inputs of different rank have an open dimension of the same name: it is the same length."""
+    nodes = [node("MatMul", "x w", "a"), relu("a", "b"), node("Unsqueeze", "mask ends", "wide"), node("Mul", "b wide", "c")]
+    inputs = [value("x", "N 3 T 8"), value("mask", "N T")]
+    return net(
+        [*nodes, node("MatMul", "c w", "y")], inputs, [value("y", "N 3 T 8")], [weight("w", 8, 8), constant("ends", [1, 3])]
+    )
+
+
 def scalars_cross() -> ModelProto:
     """Numbers without a dimension are alive at most boundaries: a length and a mean."""
     nodes = [
@@ -177,6 +186,7 @@ def _block(x: str, y: str) -> list[NodeProto]:
 
 _SIDES = feeds(*({"x": (n, 3, h, w)} for n, h, w in ((1, 16, 16), (2, 24, 8), (1, 32, 20), (3, 8, 40))))
 _ONE = feeds({"x": (1, 3, 8, 8)}, {"x": np.full((1, 3, 8, 8), 0.5, np.float32)})
+_MASKS = feeds(*({"x": (n, 3, t, 8), "mask": (n, t)} for n, t in ((1, 16), (2, 5), (1, 1))))
 _LENGTHS = feeds(*({"x": (n, t, 8)} for n, t in ((1, 16), (2, 7), (3, 1))))
 
 
@@ -198,6 +208,7 @@ TRAPS = (
     cut(fixed_shapes, _ONE, "b", "flat", "r", "m"),
     cut(literal_one, _ONE, "b", "p", "m"),
     cut(zero_and_minus_one, IMAGES, "p", "r", "m"),
+    cut(lengths_of_one_name, _MASKS, {"b", "mask"}, "c"),
     cut(scalars_cross, _LENGTHS, "b", "c"),
     cut(positions, _WORDS, "h", {"h", "scores"}),
     cut(attention, _MASKED, "h0", "h1", "h2"),

@@ -46,6 +46,7 @@ class Trap:
         says: words that the message of a refusal must have: node or tensor at fault.
         hostile: whether it hangs or exhausts a process that runs it unguarded.
         files: how it is stored.
+        same_as: a model with the same answers, where ONNX Runtime itself does not take the file.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Trap:
     says: tuple[str, ...] = ()
     hostile: bool = False
     files: Files = field(default=one_file)
+    same_as: Callable[[], ModelProto] | None = None
 
     def write(self, folder: Path) -> Path:
         """Writes the model and what belongs to it; returns the file to open."""
@@ -77,12 +79,12 @@ def cut(
     cuts_min: int = 2,
     exact: bool = False,
     files: Files = one_file,
-    name: str | None = None,
+    same_as: Callable[[], ModelProto] | None = None,
 ) -> Trap:
     """A trap that is to be cut. Name and reason are those of the function that makes it."""
     sets = tuple(frozenset({tensors}) if isinstance(tensors, str) else frozenset(tensors) for tensors in must_cross)
     return Trap(
-        name or model.__name__,
+        model.__name__,
         _why(model),
         model,
         "cut",
@@ -92,12 +94,20 @@ def cut(
         cuts_min=cuts_min,
         exact=exact,
         files=files,
+        same_as=same_as,
     )
 
 
-def refused(model: Callable[[], ModelProto], *says: str, hostile: bool = False, files: Files = one_file) -> Trap:
-    """A trap that is to be refused."""
-    return Trap(model.__name__, _why(model), model, "refused", says=says, hostile=hostile, files=files)
+def refused(
+    model: Callable[[], ModelProto],
+    *says: str,
+    hostile: bool = False,
+    files: Files = one_file,
+    name: str | None = None,
+    why: str | None = None,
+) -> Trap:
+    """A trap that is to be refused. Name and reason are those of the function where they are not given."""
+    return Trap(name or model.__name__, why or _why(model), model, "refused", says=says, hostile=hostile, files=files)
 
 
 def _why(model: Callable[[], ModelProto]) -> str:

@@ -1,9 +1,6 @@
-"""Weights: shared, sparse, computed, listed as inputs, stored beside the file, read inside bodies, given out."""
+"""Weights: shared, sparse, computed, listed as inputs, read inside bodies, given out."""
 
 from __future__ import annotations
-
-from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 
@@ -14,11 +11,8 @@ from splitinfer.bench.traps.parts import (
     IMAGES,
     INT64,
     ROWS,
-    GraphProto,
     ModelProto,
     SparseProto,
-    TensorProto,
-    ValueInfo,
     branch,
     classifier,
     constant,
@@ -29,13 +23,13 @@ from splitinfer.bench.traps.parts import (
     node,
     normal,
     relu,
+    row_net,
     value,
     weight,
 )
 from splitinfer.bench.traps.trap import cut
 
-_INSIDE_BYTES = 64
-"""Weights up to this stay inside the file: ONNX Runtime reads no shape of a Reshape from beside it."""
+_IDS = feeds(*({"ids": (np.arange(n * t).reshape(n, t) * 11 % 50).astype(np.int64)} for n, t in ((1, 16), (2, 5), (3, 1))))
 
 
 def tied_embedding() -> ModelProto:
@@ -53,14 +47,14 @@ def shared_kernel() -> ModelProto:
 
 def sparse_weight() -> ModelProto:
     """A weight is stored sparse, with indices that count through the whole tensor."""
-    model = net([node("MatMul", "x w", "a"), relu("a", "b"), node("MatMul", "b v", "y")], *_row_ends(), [weight("v", 8, 8)])
+    model = row_net([node("MatMul", "x w", "a"), relu("a", "b"), node("MatMul", "b v", "y")], [weight("v", 8, 8)])
     model.graph.sparse_initializer.append(_sparse("w", flat=True))
     return model
 
 
 def sparse_coordinates() -> ModelProto:
     """A weight is stored sparse, with a row and a column for each value, and two sides read it."""
-    model = net([node("MatMul", "x w", "a"), relu("a", "b"), node("MatMul", "b w", "y")], *_row_ends())
+    model = row_net([node("MatMul", "x w", "a"), relu("a", "b"), node("MatMul", "b w", "y")])
     model.graph.sparse_initializer.append(_sparse("w", flat=False))
     return model
 
@@ -68,7 +62,7 @@ def sparse_coordinates() -> ModelProto:
 def sparse_constant() -> ModelProto:
     """A Constant node holds a sparse tensor."""
     made = node("Constant", "", "w", sparse_value=_sparse("", flat=True))
-    return net([made, node("MatMul", "x w", "a"), relu("a", "b"), node("MatMul", "b w", "y")], *_row_ends())
+    return row_net([made, node("MatMul", "x w", "a"), relu("a", "b"), node("MatMul", "b w", "y")])
 
 
 def listed_as_inputs() -> ModelProto:
@@ -98,7 +92,10 @@ def weights_by_nodes() -> ModelProto:
 
 def constants_of_all_kinds() -> ModelProto:
     """Constant nodes with value_float, value_floats, value_int and value_ints."""
-    nodes = [node("Constant", "", "half", value_float=0.5), node("Constant", "", "many", value_floats=[1.0 + i for i in range(8)])]
+    nodes = [
+        node("Constant", "", "half", value_float=0.5),
+        node("Constant", "", "many", value_floats=[1.0 + i for i in range(8)]),
+    ]
     nodes += [node("Constant", "", "axis", value_int=1), node("Constant", "", "shape", value_ints=[1, CHANNELS, 1, 1])]
     nodes += [node("Mul", "b half", "p"), node("Reshape", "many shape", "wide"), node("Mul", "p wide", "q")]
     return image_net([*nodes, node("CumSum", "q axis", "m")])
@@ -112,21 +109,29 @@ def typed_data() -> ModelProto:
     weights = [helper.make_tensor("w", FLOAT, [8, 8], kernel), helper.make_tensor("h", FLOAT16, [8, 8], kernel)]
     weights.append(helper.make_tensor("shape", INT64, [2], [-1, 8]))
     nodes = [node("MatMul", "x w", "a"), relu("a", "b"), node("Cast", "h", "hw", to=FLOAT), node("MatMul", "b hw", "c")]
-    return net([*nodes, node("Reshape", "c shape", "y")], *_row_ends(), weights)
+    return row_net([*nodes, node("Reshape", "c shape", "y")], weights)
 
 
 def tables_of_integers() -> ModelProto:
     """Large weights that are no floats: a table of indices and one of booleans, behind different boundaries."""
     nodes = [node("Gather", "routes ids", "a"), node("Gather", "words a", "b"), node("Gather", "allowed a", "c")]
     nodes += [node("Unsqueeze", "c last", "d"), node("Where", "d b low", "e"), node("MatMul", "e w", "y")]
-    tables = [constant("routes", np.arange(400) * 7 % 400), constant("allowed", np.arange(2000) % 3 > 0), weight("words", 400, 16)]
+    tables = [
+        constant("routes", np.arange(400) * 7 % 400),
+        constant("allowed", np.arange(2000) % 3 > 0),
+        weight("words", 400, 16),
+    ]
     weights = [*tables, constant("last", [2]), constant("low", np.float32(-1)), weight("w", 16, 4)]
     return net(nodes, [value("ids", "N T", INT64)], [value("y", "N T 4")], weights)
 
 
 def empty_weight() -> ModelProto:
     """A weight without elements (the region of a Resize) and one without dimensions."""
-    nodes = [node("Resize", "b roi scales", "p"), node("Mul", "p two", "q"), node("MaxPool", "q", "m", kernel_shape=[2, 2], strides=[2, 2])]
+    nodes = [
+        node("Resize", "b roi scales", "p"),
+        node("Mul", "p two", "q"),
+        node("MaxPool", "q", "m", kernel_shape=[2, 2], strides=[2, 2]),
+    ]
     empty, scales = constant("roi", np.zeros(0, np.float32)), constant("scales", [1.0, 1.0, 2.0, 2.0])
     return image_net(nodes, [empty, scales, constant("two", np.float32(2))])
 
@@ -135,7 +140,12 @@ def weight_in_body() -> ModelProto:
     """A weight is read by a node and, in the tail, inside a branch; the branch also stores one of its own."""
     then = branch([node("Conv", "s w2", "t1", pads=[1] * 4), node("Add", "t1 own", "t2")], [weight("own", CHANNELS, 1, 1)])
     otherwise = branch([node("Identity", "s", "e1")])
-    nodes = [node("ReduceSum", "b", "total", keepdims=0), node("Greater", "total zero", "yes"), conv("b", "r", "w2"), relu("r", "s")]
+    nodes = [
+        node("ReduceSum", "b", "total", keepdims=0),
+        node("Greater", "total zero", "yes"),
+        conv("b", "r", "w2"),
+        relu("r", "s"),
+    ]
     nodes += [node("If", "yes", "m", then_branch=then, else_branch=otherwise)]
     return image_net(nodes, [weight("w2", CHANNELS, CHANNELS, 3, 3), constant("zero", np.float32(0))])
 
@@ -145,67 +155,6 @@ def weights_given_out() -> ModelProto:
     nodes = [conv("x", "a", "w0"), relu("a", "b"), *classifier("b"), node("Mul", "fc fc", "squares")]
     outputs = [value("y", "N 10"), value("fc", f"10 {CHANNELS}"), value("squares", f"10 {CHANNELS}")]
     return net(nodes, [value("x", "N 3 8 8")], outputs, [weight("w0", CHANNELS, 3, 3, 3), weight("fc", 10, CHANNELS)])
-
-
-def beside_the_file() -> ModelProto:
-    """All weights but the smallest lie in one file beside the model, each at its offset."""
-    nodes = [node("Reshape", "b shape", "p"), node("MatMul", "p w", "q"), node("Reshape", "q back", "m")]
-    weights = [constant("shape", [0, CHANNELS, -1]), constant("back", [0, CHANNELS, 8, 8]), weight("w", 64, 64)]
-    return image_net(nodes, weights)
-
-
-def beside_in_body() -> ModelProto:
-    """Weights of branches lie beside the file, in a folder and a file each."""
-    return weight_in_body()
-
-
-def one_data_file(model: ModelProto, folder: Path) -> Path:
-    """Stores a model with the weights of graph and bodies in one file beside it."""
-    data = bytearray(b"\0" * 64)  # no weight starts at 0
-    for tensor in _all_weights(model.graph):
-        raw = _raw(tensor)
-        if len(raw) > _INSIDE_BYTES:
-            _point(tensor, location="net.data", offset=len(data), length=len(raw))
-            data += raw + b"\0" * (-len(raw) % 64)
-    (folder / "net.data").write_bytes(data)
-    return _saved(model, folder)
-
-
-def many_data_files(model: ModelProto, folder: Path) -> Path:
-    """Stores a model with a file for each weight, in a folder beside it."""
-    (folder / "weights").mkdir()
-    for at, tensor in enumerate(_all_weights(model.graph)):
-        (folder / "weights" / f"{at}.bin").write_bytes(_raw(tensor))
-        _point(tensor, location=f"weights/{at}.bin")
-    return _saved(model, folder)
-
-
-def _all_weights(graph: GraphProto) -> Iterator[TensorProto]:
-    yield from graph.initializer
-    for step in graph.node:
-        for attribute in step.attribute:
-            if attribute.HasField("g"):
-                yield from _all_weights(attribute.g)
-
-
-def _raw(tensor: TensorProto) -> bytes:
-    from onnx import numpy_helper
-
-    return numpy_helper.to_array(tensor).tobytes()
-
-
-def _point(tensor: TensorProto, **entries: str | int) -> None:
-    """Makes a weight refer to a file."""
-    tensor.ClearField("raw_data")
-    tensor.data_location = 1  # EXTERNAL
-    for key, entry in entries.items():
-        tensor.external_data.add(key=key, value=str(entry))
-
-
-def _saved(model: ModelProto, folder: Path) -> Path:
-    path = folder / "net.onnx"
-    path.write_bytes(model.SerializeToString())
-    return path
 
 
 def _list_weights(model: ModelProto) -> None:
@@ -225,12 +174,6 @@ def _sparse(name: str, flat: bool) -> SparseProto:
     return helper.make_sparse_tensor(constant(name, 1.0 + rows.astype(np.float32)), constant("at", indices), [8, 8])
 
 
-def _row_ends() -> tuple[list[ValueInfo], list[ValueInfo]]:
-    return [value("x", "N 8")], [value("y", "N 8")]
-
-
-_IDS = feeds(*({"ids": (np.arange(n * t).reshape(n, t) * 11 % 50).astype(np.int64)} for n, t in ((1, 16), (2, 5), (3, 1))))
-
 TRAPS = (
     cut(tied_embedding, _IDS, "h", "b", "c"),
     cut(shared_kernel, IMAGES, "p", "q", "m"),
@@ -246,6 +189,4 @@ TRAPS = (
     cut(empty_weight, IMAGES, "p", "m"),
     cut(weight_in_body, IMAGES, "b", "s", "m"),
     cut(weights_given_out, IMAGES, "a", "b"),
-    cut(beside_the_file, IMAGES, "p", "q", files=one_data_file),
-    cut(beside_in_body, IMAGES, "b", "s", files=many_data_files),
 )

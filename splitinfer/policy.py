@@ -260,7 +260,8 @@ def _allowed(table: Table, budget: Budget) -> Flags:
     objections = {str(offer.plan): objection(offer, budget) for offer in table.offers}
     allowed = np.array([why is None for why in objections.values()], dtype=bool)
     if not allowed.any():
-        examples = "; ".join(f"{plan}: {why}" for plan, why in [*objections.items()][:3])
+        rows = [*objections.items()]
+        examples = "; ".join(f"{plan}: {why}" for plan, why in (*rows[:2], *rows[2:][-1:]))  # the last one is the local one
         raise NoFeasiblePlan(f"the budget excludes every plan of this device ({examples or 'it has none'}); relax the budget")
     return allowed
 

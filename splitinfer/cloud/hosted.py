@@ -69,8 +69,10 @@ class Hosted:
 
         Raises:
             CorruptBundle: it is none, or was changed.
+            InvalidCut: it was trimmed for devices.
         """
         bundle = Bundle.open(path)
+        check_tails(bundle)
         hosted = cls(OrtEngine(bundle), Packer(bundle.model, bundle.tables), bundle.profile)
         hosted.warm()
         return hosted
@@ -143,6 +145,20 @@ class Hosted:
         started = time.perf_counter()
         self._engine.run(cut.index, self.model.n, self._engine.hold(cut.index, _zeros(cut)))
         return (time.perf_counter() - started) * 1e3
+
+
+def check_tails(bundle: Bundle) -> None:
+    """Refuses a bundle that can finish no request.
+
+    Raises:
+        InvalidCut: the last segment is missing, as where a bundle was trimmed for devices.
+    """
+    model = bundle.model
+    if model.n - 1 not in model.holds:
+        raise InvalidCut(
+            f"{bundle.path} was trimmed for devices: without segment {model.n - 1} it can finish no request; "
+            f"serve the whole bundle, which has the same digest {model.digest[:12]}"
+        )
 
 
 def _zeros(cut: Cut) -> Tensors:

@@ -21,6 +21,7 @@ from typing import Self
 
 from splitinfer.bundle import Bundle
 from splitinfer.cloud import tails
+from splitinfer.cloud.hosted import check_tails
 from splitinfer.cloud.listening import is_free
 from splitinfer.cloud.security import check_exposure, join_address, open_gate, split_address
 from splitinfer.cloud.settings import ServeSettings
@@ -85,6 +86,7 @@ def start(settings: ServeSettings) -> Running:
     Raises:
         SecurityError: credentials are missing, or plaintext would be public.
         CorruptBundle: a bundle cannot be opened.
+        InvalidCut: a bundle was trimmed for devices.
         Unreachable: a port is taken, the cluster does not answer, or it did not bring the replicas up.
     """
     check_exposure(settings)
@@ -108,7 +110,7 @@ def _check_here(settings: ServeSettings) -> None:
     """What would fail in the replicas a quarter of a minute later fails here at once."""
     open_gate(settings)
     for path in settings.bundles:
-        Bundle.open(path, verify=False)
+        check_tails(Bundle.open(path, verify=False))
     host, port = split_address(settings.listen)
     for option, wanted in (
         ("--listen", port),

@@ -180,6 +180,65 @@ def test_a_budget_that_excludes_everything_says_what_stands_in_the_way() -> None
         pick(link(100.0), table=Table(()))
 
 
+# What this device does not hold, and memory.
+
+AWAY = replace(LOCAL, missing=(1, 2, 3))
+PART = Table((UPLOAD, EARLY, replace(LATE, missing=(1, 2)), AWAY))
+
+
+@pytest.mark.parametrize(
+    ("missing", "why"),
+    [
+        ((3,), "segment 3 is not held here"),
+        ((3, 4, 5), "segments 3..5 are not held here"),
+        ((1, 3), "segments 1, 3 are not held here"),
+    ],
+)
+def test_a_plan_over_absent_segments_says_which(missing: tuple[int, ...], why: str) -> None:
+    assert objection(replace(LOCAL, missing=missing), Budget(memory_bytes=1, depth_min=1.0)) == why
+
+
+@settings(derandomize=True, deadline=None, max_examples=200)
+@given(CONDITIONS, BUDGETS, PLANS)
+def test_no_world_makes_a_device_choose_what_it_does_not_hold(
+    conditions: Conditions, budget: Budget, current: Plan | None
+) -> None:
+    for rule in (Robust(), Static(EARLY.plan), Static(LATE.plan), Static(LOCAL.plan)):
+        try:
+            decision = rule.decide(PART, conditions, budget, current)
+        except NoFeasiblePlan:
+            continue
+        assert decision.plan.cut <= 1
+
+
+@pytest.mark.parametrize(
+    ("needed", "budget", "why"),
+    [
+        (210_000_000, Budget(memory_bytes=100_000_000), "needs 210 MB of memory, the budget has 100 MB"),
+        (100_400_000, Budget(memory_bytes=100_000_000), "needs 100.4 MB of memory, the budget has 100 MB"),
+        (100_000_000, Budget(memory_bytes=100_000_000), None),
+        (None, Budget(memory_bytes=1), None),
+        (None, Budget(memory_bytes=1, strict=True), "its memory was not measured"),
+        (210_000_000, Budget(strict=True), None),
+    ],
+)
+def test_memory_is_a_hard_limit(needed: int | None, budget: Budget, why: str | None) -> None:
+    assert objection(replace(LOCAL, memory_bytes=needed), budget) == why
+
+
+def test_too_much_memory_is_worse_than_a_dead_link() -> None:
+    heavy = Table((UPLOAD, EARLY, replace(LOCAL, memory_bytes=50_000_000)))
+    dead, light = replace(link(100.0), link_up=False), Budget(memory_bytes=40_000_000)
+    assert pick(dead, table=heavy) == Static(EARLY.plan).decide(heavy, dead, Budget()).plan == LOCAL.plan
+    assert pick(dead, light, table=heavy) == UPLOAD.plan
+    assert Static(EARLY.plan).decide(heavy, dead, light).plan == EARLY.plan
+
+
+def test_a_budget_that_excludes_everything_says_what_stands_between_it_and_the_device_alone() -> None:
+    with pytest.raises(NoFeasiblePlan, match=r"4/none: segments 1\.\.3 are not held here\); relax"):
+        pick(link(100.0), Budget(depth_min=0.9), table=PART)
+
+
 # Battery.
 
 

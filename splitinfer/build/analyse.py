@@ -17,6 +17,7 @@ from splitinfer.build.graph import DTYPES, Graph
 from splitinfer.build.image import Preprocessing, fold
 from splitinfer.build.load import content_hash, read, simplify
 from splitinfer.build.options import BuildOptions
+from splitinfer.build.target import Target, conform
 from splitinfer.build.tryout import Answer
 from splitinfer.errors import EngineError, UnsupportedModel
 from splitinfer.model import Tensors
@@ -74,10 +75,13 @@ def analyse(path: Path, options: BuildOptions, load: Load) -> Analysis:
         InvalidInput: samples or labels do not fit.
     """
     options.tell("load", 0, 3)
+    target = Target.parse(options.target_runtime) if options.target_runtime else None
     model, weights = read(path)
     as_it_is = model.SerializeToString()
     inline(model)
     simplify(model)
+    if target is not None:
+        conform(model, target)
     fold_shapes(model)
     gate.check_bytes(model)
     options.tell("load", 1, 3)

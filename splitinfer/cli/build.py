@@ -15,7 +15,7 @@ from splitinfer.cli.bundle import left_out
 from splitinfer.cli.feeds import read_arrays
 from splitinfer.cli.inspect import describe
 from splitinfer.cli.output import json_option, kilobytes, print_json, print_table, progress_console
-from splitinfer.cli.sizes import MEGABYTES
+from splitinfer.cli.sizes import megabytes
 from splitinfer.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 @click.option(
     "--device-max-mb",
     "device_max_bytes",
-    type=MEGABYTES,
+    type=megabytes,
     help="Leave out the last segments, so that a device can hold the rest.",
 )
 @click.option("--name", help="Label; default: the file's name.")

@@ -9,7 +9,7 @@ import click
 from splitinfer.bundle import Bundle, longest_head, trim
 from splitinfer.cli.inspect import describe
 from splitinfer.cli.output import json_option, kilobytes, print_json
-from splitinfer.cli.sizes import MEGABYTES
+from splitinfer.cli.sizes import megabytes
 
 
 @click.group("bundle")
@@ -22,7 +22,7 @@ def command() -> None:
 @click.option(
     "--max-mb",
     "max_bytes",
-    type=MEGABYTES,
+    type=megabytes,
     help="Keep as many of the first segments as fit in so much (1 MB = 1 000 000 bytes).",
 )
 @click.option("--segments", type=click.IntRange(min=1), help="Keep so many of the first segments.")

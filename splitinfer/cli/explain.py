@@ -11,7 +11,7 @@ import click
 
 from splitinfer.bundle import Bundle
 from splitinfer.cli.output import json_option, kilobytes, print_json, print_table
-from splitinfer.cli.sizes import MEGABYTES
+from splitinfer.cli.sizes import megabytes
 from splitinfer.errors import CorruptBundle
 from splitinfer.plan import Budget, Conditions, Offer, Power, Profile, Scorecard, Uplink, objection, offers, predict
 from splitinfer.policy import Decision, Table, policy
@@ -32,7 +32,7 @@ POSITIVE = click.FloatRange(min=0, min_open=True)
 @click.option("--accuracy-loss-max", type=float, default=0.01, show_default=True)
 @click.option("--strict", is_flag=True, help="Hold the 95 % bound of the accuracy loss against the budget, not the estimate.")
 @click.option("--depth-min", type=float, default=0.0, help="Privacy floor: share of the compute that stays on the device.")
-@click.option("--memory-mb", "memory_bytes", type=MEGABYTES, help="Memory that segments may take on the device.")
+@click.option("--memory-mb", "memory_bytes", type=megabytes, help="Memory that segments may take on the device.")
 @click.option("--battery", type=click.FloatRange(0, 1), help="Charge, 0 to 1; default: mains.")
 @click.option("--device-slowdown", type=POSITIVE, default=1.0, show_default=True, help="Slower than the profiled machine.")
 @click.option("--cloud-speedup", type=POSITIVE, default=1.0, show_default=True, help="Faster than the profiled machine.")

@@ -7,21 +7,12 @@ from math import isfinite
 import click
 
 
-class _Megabytes(click.ParamType):
-    """A number of megabytes (1 MB = 1 000 000 bytes), read as bytes."""
-
-    name = "megabytes"
-
-    def convert(self, value: str | int, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        if isinstance(value, int):  # bytes already: click converts what it has converted
-            return value
-        try:
-            number = float(value)
-        except ValueError:
-            self.fail(f"{value!r} is no number of megabytes", param, ctx)
-        if not isfinite(number) or number <= 0:
-            self.fail(f"{value} megabytes is no size: give a number above 0", param, ctx)
-        return round(number * 1e6)
-
-
-MEGABYTES = _Megabytes()
+def megabytes(text: str) -> int:
+    """A number of megabytes (1 MB = 1 000 000 bytes) as bytes; the type of an option."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = float("nan")
+    if not isfinite(number) or number <= 0:
+        raise click.BadParameter(f"{text!r} is no number of megabytes above 0")
+    return round(number * 1e6)

@@ -3,7 +3,7 @@
 The price of boundary b at uplink rate r, on a device s times slower than the machine that the constants below describe, with
 a cloud k times slower than it, and a codec that leaves the share c of float tensors::
 
-    head(b) * s + coded bytes(b, c) * 8 / r + tail(b) * k + crossing(b)   head + tail = all operations * MS_PER_OPERATION
+    head(b) * s + sent bytes(b, c) * 8 / r + tail(b) * k + crossing(b)    head + tail = all operations * MS_PER_OPERATION
 
 It is pure arithmetic on the graph: no clock and no measurement, so that building twice gives the same prices. The round trip
 and the answer's way back are left out: they are the same for all boundaries at which something crosses, and leaving them out
@@ -25,6 +25,8 @@ MS_PER_OPERATION = 9.0 / 390e6
 """EfficientNet-Lite0, 390 million multiply-adds, takes about 9 ms of one server core."""
 CROSSING_MS_PER_BYTE = 0.25e-6
 """What handing over costs both sides: leaving the runtime's layout and copying; measured 0.2 to 0.3 ms a megabyte."""
+REQUEST_BYTES, TENSOR_BYTES = 250, 35
+"""What a request, and each tensor of it, adds on the wire: our message, gRPC, TLS and TCP."""
 RATES_BPS = tuple(float(rate) for rate in np.geomspace(0.1e6, 500e6, 12))
 SLOWNESS = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0)
 CLOUD_LOADS = (1.0, 2.0, 4.0)
@@ -70,16 +72,21 @@ def prices(boundaries: Sequence[Boundary], whole: int, image: bool = False) -> P
     """
     rate, slow, load, share = _COLUMNS
     head = np.array([[b.operations] for b in boundaries], dtype=float)
-    fixed = np.array([[b.lossless_bytes] for b in boundaries], dtype=float)
-    plain = np.array([[b.nbytes] for b in boundaries], dtype=float)
-    coded = (plain - fixed) * share + fixed
+    floats, fixed, plain = np.array([sizes(b) for b in boundaries], dtype=float).T[:, :, None]
+    sent = floats * share + fixed
     if image:
-        at_start = [b.position == 0 for b in boundaries]
-        coded[at_start] = plain[at_start] * IMAGE_SHARE
+        sent = np.where([[b.position == 0] for b in boundaries], plain * IMAGE_SHARE, sent)
+    sent = sent + np.array([[REQUEST_BYTES if b.live else 0] for b in boundaries])
     # A model that is said to do nothing still takes some time: no price is 0.
     compute = head * slow + (max(whole, 1) - head) * load
-    table: Prices = compute * MS_PER_OPERATION + coded * 8e3 / rate + plain * CROSSING_MS_PER_BYTE
+    table: Prices = compute * MS_PER_OPERATION + sent * 8e3 / rate + plain * CROSSING_MS_PER_BYTE
     return table
+
+
+def sizes(boundary: Boundary) -> tuple[int, int, int]:
+    """Bytes that codecs make smaller, bytes that they leave alone, and all plain bytes: what a price grows with."""
+    fixed = boundary.lossless_bytes + TENSOR_BYTES * len(boundary.live)
+    return boundary.nbytes - boundary.lossless_bytes, fixed, boundary.nbytes
 
 
 def crossing_share(boundary: Boundary, whole: int) -> float:
@@ -93,7 +100,7 @@ def depth(boundary: Boundary, whole: int) -> float:
 
 
 def undominated(boundaries: Iterable[Boundary], whole: int) -> tuple[Boundary, ...]:
-    """Those that can be offered and that no other beats in operations and in bytes of both kinds.
+    """Those that can be offered and that no other beats in operations and in bytes of every kind.
 
     No other can have the least price anywhere: where the device is faster than the cloud, the end has it. Only boundaries that
     stand between the same two privacy floors are compared, and both ends stay.
@@ -104,8 +111,8 @@ def undominated(boundaries: Iterable[Boundary], whole: int) -> tuple[Boundary, .
 
 
 def _least_bytes(by_work: Sequence[Boundary]) -> list[Boundary]:
-    """Those of which no earlier one sends as little of either kind."""
-    sent = np.array([(b.nbytes - b.lossless_bytes, b.lossless_bytes) for b in by_work])
+    """Those of which no earlier one sends as little of every kind."""
+    sent = np.array([sizes(boundary) for boundary in by_work])
     kept: list[int] = []
     for at, mine in enumerate(sent):
         if not (sent[kept] <= mine).all(axis=1).any():

@@ -10,7 +10,7 @@ from splitinfer.build.boundaries import Boundary, Order
 from splitinfer.build.crossing import ACTIVATIONS, FUSED_WITH_THEM
 from splitinfer.build.cuts import Kept, cut_id, friendly
 from splitinfer.build.frontier import CROSSING_SHARE_MAX, worth_keeping
-from splitinfer.build.prices import DEPTH_FLOORS, GRID, Prices, crossing_share, depth, prices, undominated
+from splitinfer.build.prices import DEPTH_FLOORS, GRID, Prices, crossing_share, depth, prices, sizes, undominated
 from splitinfer.bundle import Place
 
 FLOOR_GAIN_MIN = 0.01
@@ -69,7 +69,7 @@ class _Frontier:
         self._kept = kept.boundaries
         good = (boundary for boundary in every[1:-1] if worth_keeping(boundary, self._whole))
         self._better = (*kept.boundaries[1:-1], *undominated(good, self._whole))
-        self._spent = np.array([_spent(boundary) for boundary in self._better]).reshape(-1, 3)
+        self._spent = np.array([_spent(boundary) for boundary in self._better]).reshape(-1, 4)
         table = prices(kept.boundaries, self._whole, image)
         depths = np.array([[depth(boundary, self._whole)] for boundary in kept.boundaries])
         tables = np.array([np.where(depths >= floor, table, np.inf) for floor in DEPTH_FLOORS])
@@ -117,9 +117,9 @@ class _Frontier:
         return f"never the fastest: {friendly(better)!r} {' and '.join(less)}"
 
 
-def _spent(boundary: Boundary) -> tuple[int, int, int]:
-    """What the price of a boundary grows with: operations, bytes that codecs make smaller, and those they leave alone."""
-    return boundary.operations, boundary.nbytes - boundary.lossless_bytes, boundary.lossless_bytes
+def _spent(boundary: Boundary) -> tuple[int, ...]:
+    """What the price of a boundary grows with."""
+    return boundary.operations, *sizes(boundary)
 
 
 def _gained_under_floors(gains: Prices) -> str:

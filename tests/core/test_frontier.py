@@ -111,9 +111,9 @@ def test_prices_follow_the_formula():
     table = prices([START, cut, END], WHOLE)
     whole_ms, at = WHOLE * 9 / 390e6, 123
     point = GRID[at]
-    coded = 50_000 + 100_000 * point.coded_share
+    sent = 50_000 + 100_000 * point.coded_share + 250 + 35
     compute = (0.25 * point.slowness + 0.75 * point.load) * whole_ms
-    assert table[1, at] == pytest.approx(compute + coded * 8000 / point.rate_bps + 150_000 * 0.25e-6)
+    assert table[1, at] == pytest.approx(compute + sent * 8000 / point.rate_bps + 150_000 * 0.25e-6)
     assert table[2, at] == pytest.approx(whole_ms * point.slowness)
     assert table[2].max() == pytest.approx(50 * table[2].min())
 
@@ -121,6 +121,7 @@ def test_prices_follow_the_formula():
 def test_an_image_costs_what_a_jpeg_costs_whatever_the_codec():
     dear, cheap = (prices([START, END], WHOLE, image)[0] for image in (False, True))
     assert cheap.max() < dear.max() / 2
+    assert cheap[0] == pytest.approx(WHOLE * 9 / 390e6 + (600_000 * 0.12 + 250) * 8000 / 0.1e6 + 600_000 * 0.25e-6)
     raw, coded = (next(i for i, p in enumerate(GRID) if p.coded_share == share) for share in (1.0, 0.1))
     assert cheap[raw] == pytest.approx(cheap[coded])
 

@@ -21,7 +21,7 @@ from splitinfer.build.boundaries import Order, orders
 from splitinfer.build.frontier import LOSS_MEAN_MAX, LOSS_WORST_MAX, choose
 from splitinfer.build.graph import Graph, operations
 from splitinfer.build.load import simplify
-from splitinfer.build.prices import CROSSING_MS_PER_BYTE, GRID, MS_PER_OPERATION, Point, prices
+from splitinfer.build.prices import CROSSING_MS_PER_BYTE, GRID, MS_PER_OPERATION, REQUEST_BYTES, TENSOR_BYTES, Point, prices
 from tests import graphs, models
 
 ALL_MS, NEVER = 10**8, 10**9
@@ -50,16 +50,17 @@ class Exact:
         self.size = vertices.stop
 
     def least_ms(self, point: Point) -> float:
-        """The least latency at a place of the grid."""
+        """The least latency at a place of the grid; what each request costs is added where one is made."""
         share = np.where(self.lossless, 1.0, point.coded_share)
-        crossing = self.bytes * (share * 8e3 / point.rate_bps + CROSSING_MS_PER_BYTE)
+        crossing = (self.bytes * share + TENSOR_BYTES) * 8e3 / point.rate_bps + self.bytes * CROSSING_MS_PER_BYTE
         steps = np.arange(len(self.work)) + 2
         scale = ALL_MS / min(self.work.sum() * point.slowness, self.work.sum() * point.load + crossing.sum())
         costs = np.concatenate([self.work * point.load, self.work * point.slowness, crossing]) * scale
         ends = [*((0, at) for at in steps), *((at, 1) for at in steps), *self.tensors, *self.forbidden]
         capacity = np.minimum(np.concatenate([costs.round(), np.full(len(self.forbidden), NEVER)]), NEVER).astype(np.int32)
         network = csr_array((capacity, np.array(ends).T), shape=(self.size, self.size))
-        return float(maximum_flow(network, 0, 1).flow_value / scale)
+        split_ms, all_here_ms = maximum_flow(network, 0, 1).flow_value / scale, self.work.sum() * point.slowness
+        return float(min(split_ms + REQUEST_BYTES * 8e3 / point.rate_bps, all_here_ms))
 
 
 def compare(proto: onnx.ModelProto, points: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
@@ -117,8 +118,9 @@ def _every_down_set(graph: Graph, point: Point) -> Iterator[float]:
         for name in live:
             spec = graph.spec(name)
             share = 1.0 if spec is None or spec.lossless_only else point.coded_share
-            total += graph.nbytes(name) * (share * 8e3 / point.rate_bps + CROSSING_MS_PER_BYTE)
-        yield total
+            total += (graph.nbytes(name) * share + TENSOR_BYTES) * 8e3 / point.rate_bps
+            total += graph.nbytes(name) * CROSSING_MS_PER_BYTE
+        yield total + (REQUEST_BYTES * 8e3 / point.rate_bps if live else 0)
 
 
 @pytest.mark.parametrize("make", SMALL, ids=lambda make: make.__name__)

@@ -167,6 +167,17 @@ def many_nodes(count: int) -> onnx.ModelProto:
     return chained(*(onnx.NodeProto(op_type="Abs", input=[a], output=[b]) for a, b in pairwise(names)))
 
 
+def many_branches(count: int) -> onnx.ModelProto:
+    """Ifs side by side."""
+
+    def choice(at: int) -> onnx.NodeProto:
+        then, other = (branch([helper.make_node("Identity", ["x"], [f"{name}{at}"])], f"{name}{at}") for name in "te")
+        return helper.make_node("If", ["yes"], [f"c{at}"], then_branch=then, else_branch=other)
+
+    yes = numpy_helper.from_array(np.array(True), "yes")
+    return chained(*map(choice, range(count)), helper.make_node("Abs", ["c0"], ["y"]), weights=[yes])
+
+
 def cycle() -> onnx.ModelProto:
     return chained(
         helper.make_node("Add", ["x", "b"], ["a"]),
@@ -212,7 +223,7 @@ def _small(node: onnx.NodeProto, *more: onnx.NodeProto, weights: Sequence[Tensor
     return chained(*more, node, total, helper.make_node("Add", ["x", "total"], ["y"]), weights=weights)
 
 
-def _computed(name: str, *values: int) -> list[onnx.NodeProto]:
+def computed(name: str, *values: int) -> list[onnx.NodeProto]:
     """A shape that is computed, so that inference may not tell it: twice the half."""
     half = helper.make_node("Constant", [], [f"{name}/half"], value=numbers("", *(value // 2 for value in values)))
     return [half, helper.make_node("Add", [f"{name}/half", f"{name}/half"], [name])]
@@ -234,21 +245,21 @@ def _from_rank(op: str, *inputs: str, weights: Sequence[TensorProto] = ()) -> on
 BOMBS: dict[str, Callable[[], onnx.ModelProto]] = {
     "Expand": lambda: _small(helper.make_node("Expand", ["x", "s"], ["big"], name="bomb"), weights=[numbers("s", 1 << 28, 4)]),
     "Expand of a computed shape": lambda: _small(
-        helper.make_node("Expand", ["x", "s"], ["big"], name="bomb"), *_computed("s", 1 << 28, 4)
+        helper.make_node("Expand", ["x", "s"], ["big"], name="bomb"), *computed("s", 1 << 28, 4)
     ),
     "ConstantOfShape": lambda: _small(
         helper.make_node("ConstantOfShape", ["s"], ["big"], name="bomb"), weights=[numbers("s", 1 << 20, 1 << 16)]
     ),
     "ConstantOfShape of a computed shape": lambda: _small(
-        helper.make_node("ConstantOfShape", ["s"], ["big"], name="bomb"), *_computed("s", 1 << 20, 1 << 16)
+        helper.make_node("ConstantOfShape", ["s"], ["big"], name="bomb"), *computed("s", 1 << 20, 1 << 16)
     ),
     "Tile": lambda: _small(helper.make_node("Tile", ["x", "s"], ["big"], name="bomb"), weights=[numbers("s", 1 << 28)]),
     "Tile by a computed number": lambda: _small(
-        helper.make_node("Tile", ["x", "s"], ["big"], name="bomb"), *_computed("s", 1 << 28)
+        helper.make_node("Tile", ["x", "s"], ["big"], name="bomb"), *computed("s", 1 << 28)
     ),
     "Pad": lambda: _small(helper.make_node("Pad", ["x", "s"], ["big"], name="bomb"), weights=[numbers("s", 0, 1 << 30)]),
     "Pad by a computed number": lambda: _small(
-        helper.make_node("Pad", ["x", "s"], ["big"], name="bomb"), *_computed("s", 0, 1 << 30)
+        helper.make_node("Pad", ["x", "s"], ["big"], name="bomb"), *computed("s", 0, 1 << 30)
     ),
     "OneHot": _one_hot,
     "Resize to sizes": lambda: _from_rank("Resize", "", "", "s", weights=[numbers("s", 1, 1, 1 << 15, 1 << 15)]),
@@ -267,7 +278,7 @@ BOMBS: dict[str, Callable[[], onnx.ModelProto]] = {
     "in a branch": lambda: chosen(
         branch(
             [
-                *_computed("s", 1 << 28, 4),
+                *computed("s", 1 << 28, 4),
                 helper.make_node("Expand", ["x", "s"], ["big"], name="bomb"),
                 helper.make_node("ReduceSum", ["big"], ["t"], keepdims=0),
             ],
@@ -278,7 +289,7 @@ BOMBS: dict[str, Callable[[], onnx.ModelProto]] = {
         "F",
         function(
             "F",
-            *_computed("s", 1 << 28, 4),
+            *computed("s", 1 << 28, 4),
             helper.make_node("Expand", ["v", "s"], ["big"], name="bomb"),
             helper.make_node("ReduceSum", ["big"], ["out"], keepdims=0),
         ),
@@ -288,7 +299,7 @@ BOMBS: dict[str, Callable[[], onnx.ModelProto]] = {
 
 def in_range() -> onnx.ModelProto:
     """A Range as long as computed integers say."""
-    nodes = _computed("end", 1 << 30)
+    nodes = computed("end", 1 << 30)
     nodes += [
         helper.make_node("Squeeze", ["end"], ["limit"]),
         helper.make_node("Range", ["zero", "limit", "one"], ["big"], name="bomb"),

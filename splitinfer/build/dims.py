@@ -11,10 +11,11 @@ from typing import Any
 
 import onnx
 
-from splitinfer.build import integers
+from splitinfer.build import integers, told
 from splitinfer.build.nodes import DEFAULT_DOMAINS, bodies, integer, reads, with_inner
 from splitinfer.build.weights import skeleton
 
+_LONG = 1 << 20
 _POOLING = frozenset({"MaxPool", "AveragePool", "LpPool"})
 
 
@@ -64,6 +65,11 @@ def infer(model: onnx.ModelProto, data_prop: bool = False) -> onnx.ModelProto:
             _forget_shapes(body.input)
     for function in bare.functions:
         function.ClearField("value_info")
+    plain = _inferred(bare, data_prop=False)
+    return _inferred(bare, data_prop=True) if data_prop and not _has_long_vectors(plain.graph) else plain
+
+
+def _inferred(bare: onnx.ModelProto, data_prop: bool) -> onnx.ModelProto:
     try:
         return onnx.shape_inference.infer_shapes(bare, data_prop=data_prop)
     except (onnx.checker.ValidationError, ValueError) as error:  # what it says of models that no checker has seen
@@ -76,17 +82,16 @@ def static_dims(model: onnx.ModelProto) -> dict[str, tuple[int | None, ...]] | N
         inferred = infer(model).graph
     except onnx.shape_inference.InferenceError:
         return None
-    found = {value.name: dims_of(value) for value in (*inferred.input, *inferred.value_info, *inferred.output)}
+    found = {value.name: integers.dims_of(value) for value in (*inferred.input, *inferred.value_info, *inferred.output)}
     doubtful = unsure(model)
     sure = {name: dims for name, dims in found.items() if dims is not None and name not in doubtful}
     return sure | {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
 
 
-def dims_of(value: onnx.ValueInfoProto) -> tuple[int | None, ...] | None:
-    """The dimensions of a tensor; None for an open one, None altogether where not even their number is known."""
-    if not value.type.tensor_type.HasField("shape"):
-        return None
-    return tuple(dim.dim_value if dim.dim_value > 0 else None for dim in value.type.tensor_type.shape.dim)
+def _has_long_vectors(graph: onnx.GraphProto) -> bool:
+    """Whether a tensor has one, huge dimension: following values, onnx 1.23 allocates an object for each of its elements."""
+    shapes = [*map(integers.dims_of, graph.input), *(made.shape for made in told.every(graph))]
+    return any(len(shape) == 1 and (shape[0] or 0) > _LONG for shape in shapes if shape)
 
 
 def redefined(model: onnx.ModelProto) -> frozenset[str]:

@@ -37,6 +37,13 @@ Dims = Mapping[str, tuple[int | None, ...]]
 """The static dimensions of tensors; None where one is open. A tensor of unknown rank is absent."""
 
 
+def dims_of(value: onnx.ValueInfoProto) -> tuple[int | None, ...] | None:
+    """The dimensions of a tensor; None for an open one, None altogether where not even their number is known."""
+    if not value.type.tensor_type.HasField("shape"):
+        return None
+    return tuple(dim.dim_value if dim.dim_value > 0 else None for dim in value.type.tensor_type.shape.dim)
+
+
 @dataclass(frozen=True, slots=True)
 class Integers:
     """A tensor of integers, known in part.

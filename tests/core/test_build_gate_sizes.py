@@ -92,3 +92,17 @@ def test_the_gate_reads_no_weights() -> None:
         [tensor],
     )
     gate.check_bytes(proto)
+
+
+@pytest.mark.parametrize("where", ["input", "body"])
+def test_long_vectors_do_not_hang_inference(where: str) -> None:
+    """Following values, onnx would allocate an object for each element of a vector."""
+    count = 1 << 30
+    cast = helper.make_node("Cast", ["big"], ["t"], to=FLOAT)
+    if where == "input":
+        proto = models.model([cast], {"big": (FLOAT, [count])}, {"t": (FLOAT, None)})
+    else:
+        make = helper.make_node("ConstantOfShape", ["s"], ["big"])
+        proto = hostile.chosen(hostile.branch([*hostile.computed("s", count), make, cast], "t"))
+    with pytest.raises(UnsupportedModel, match="4 GiB"):
+        gate.check_bytes(proto)

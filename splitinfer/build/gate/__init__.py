@@ -3,7 +3,7 @@
     parts      every place in a model where something may hide
     tensors    stored tensors are as large as they say          operators  known ones only, a bounded number of them
     files      weights beside the model stay in its folder      loops      none that obviously never ends
-    sizes      how many bytes come out of small inputs          told       as many as a number says
+    sizes      how many bytes come out of small inputs
 
 `check` reads the model alone, `check_bytes` needs it in plain form. What they cannot tell (a Loop that grows a tensor, say) is
 left to the limits of the process that runs it.

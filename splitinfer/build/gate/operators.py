@@ -6,7 +6,7 @@ What brings code of its own, compiled blobs, or more nodes than anybody trains i
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import onnx
 
@@ -17,6 +17,9 @@ from splitinfer.errors import UnsupportedModel
 
 NODES_MAX = 200_000
 """Of a model, every call of a function counted with what it calls."""
+
+BODIES_MAX = 4_000
+"""Of a model. Shape inference takes longer with the square of their number: 0.5 s for as many."""
 
 DEPTH_MAX = 16
 """Bodies within bodies, and functions that call functions."""
@@ -77,13 +80,14 @@ def _objection(node: onnx.NodeProto, domains: Iterable[str]) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class _Extent:
-    """How many nodes something comes to, and how deep calls nest in it."""
+    """How many nodes and bodies something comes to, and how deep calls nest in it."""
 
     nodes: int = 0
+    bodies: int = 0
     depth: int = 0
 
     def beside(self, other: _Extent) -> _Extent:
-        return _Extent(self.nodes + other.nodes, max(self.depth, other.depth))
+        return _Extent(self.nodes + other.nodes, self.bodies + other.bodies, max(self.depth, other.depth))
 
 
 class _Calls:
@@ -103,11 +107,15 @@ class _Calls:
         """Raises UnsupportedModel where functions call themselves, or the model is too deep or too large."""
         for key in self._functions:
             self._function(key, ())
-        count = self._nodes(self._graph.node, 0, ()).nodes
-        if count > NODES_MAX:
-            raise UnsupportedModel(
-                f"the model has {count} nodes with those of its functions, more than {NODES_MAX}: simplify it"
-            )
+        whole = self._nodes(self._graph.node, 0, ())
+        for what, count, limit in (
+            ("nodes", whole.nodes, NODES_MAX),
+            ("bodies of If, Loop and Scan", whole.bodies, BODIES_MAX),
+        ):
+            if count > limit:
+                raise UnsupportedModel(
+                    f"with functions written out there are {count} {what}, more than {limit}: simplify the model"
+                )
 
     def _function(self, key: _Key, path: tuple[_Key, ...]) -> _Extent:
         if key in path:
@@ -120,7 +128,7 @@ class _Calls:
                 raise UnsupportedModel(
                     f"functions call each other more than {DEPTH_MAX} deep from {key[1]!r}: simplify the model"
                 )
-            self._extents[key] = _Extent(body.nodes, body.depth + 1)
+            self._extents[key] = replace(body, depth=body.depth + 1)
         return self._extents[key]
 
     def _nodes(self, nodes: Iterable[onnx.NodeProto], depth: int, path: tuple[_Key, ...]) -> _Extent:
@@ -135,5 +143,5 @@ class _Calls:
                     raise UnsupportedModel(
                         f"{label(node)} stands {depth} bodies deep, the most that may nest: simplify the model"
                     )
-                extent = extent.beside(self._nodes(body.node, depth + 1, path))
+                extent = extent.beside(_Extent(bodies=1)).beside(self._nodes(body.node, depth + 1, path))
         return extent

@@ -7,18 +7,16 @@ the limits of the run.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
 from math import prod
 
 import onnx
-from onnx import TensorProto
 from onnx.inliner import inline_local_functions
 
-from splitinfer.build.dims import dims_of, infer
+from splitinfer.build import told
+from splitinfer.build.dims import infer
 from splitinfer.build.gate.tensors import nbytes_of
-from splitinfer.build.gate.told import Scope, told_shape
-from splitinfer.build.nodes import bodies, label, reads
+from splitinfer.build.nodes import label, reads
 from splitinfer.errors import UnsupportedModel
 
 TENSOR_MAX_BYTES = 2 << 30
@@ -42,10 +40,11 @@ def check_bytes(model: onnx.ModelProto, limit_bytes: int = TENSOR_MAX_BYTES) -> 
         graph = infer(written_out, data_prop=True).graph
     except (onnx.shape_inference.InferenceError, RuntimeError) as error:
         raise UnsupportedModel(f"shapes cannot be followed through the model, export it again: {str(error).strip()}") from error
-    largest = max(_made(graph, Scope()), key=lambda made: made.nbytes, default=None)
-    if largest is not None and largest.nbytes > limit_bytes:
+    sizes = ((nbytes_of(made.elem_type, prod(made.shape)), made) for made in told.every(graph))
+    nbytes, largest = max(sizes, key=lambda size: size[0], default=(0, None))
+    if largest is not None and nbytes > limit_bytes:
         raise UnsupportedModel(
-            f"{label(largest.node)} makes a tensor of the shape {list(largest.shape)}, {_gib(largest.nbytes)}, "
+            f"{label(largest.node)} makes a tensor of the shape {list(largest.shape)}, {_gib(nbytes)}, "
             f"and {_gib(limit_bytes)} are the most: make it smaller, or compute it in parts"
         )
     values = {value.name: value for value in (*graph.input, *graph.value_info, *graph.output)}
@@ -88,37 +87,9 @@ def _most_alive(graph: onnx.GraphProto, values: Mapping[str, onnx.ValueInfoProto
 
 
 def _nbytes(value: onnx.ValueInfoProto) -> int:
-    shape = _shape(value)
+    shape = told.at_batch_1(value)
     return 0 if shape is None else nbytes_of(value.type.tensor_type.elem_type, prod(shape))
-
-
-def _shape(value: onnx.ValueInfoProto | None) -> tuple[int, ...] | None:
-    """Open dimensions count 1."""
-    dims = None if value is None else dims_of(value)
-    return None if dims is None else tuple(1 if dim is None else dim for dim in dims)
 
 
 def _gib(nbytes: int) -> str:
     return f"{nbytes / 2**30:.3g} GiB"
-
-
-@dataclass(frozen=True, slots=True)
-class _Made:
-    node: onnx.NodeProto
-    shape: tuple[int, ...]
-    nbytes: int
-
-
-def _made(graph: onnx.GraphProto, outer: Scope) -> Iterator[_Made]:
-    """What each node makes, those in bodies included."""
-    scope = outer.inside(graph)
-    for node in graph.node:
-        for name in filter(None, node.output):
-            value = scope.values.get(name)
-            inferred, told = _shape(value), told_shape(node, scope)
-            shape = max((shape for shape in (inferred, told) if shape is not None), key=prod, default=None)
-            if shape is not None:
-                elem_type = TensorProto.FLOAT if value is None else value.type.tensor_type.elem_type
-                yield _Made(node, shape, nbytes_of(elem_type, prod(shape)))
-        for body in bodies(node):
-            yield from _made(body, scope)

@@ -6,14 +6,15 @@ Inference knows them only where that number is a weight; here it may be computed
 from __future__ import annotations
 
 from collections import ChainMap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from math import prod
 
 import onnx
+from onnx import TensorProto
 
 from splitinfer.build import integers
-from splitinfer.build.dims import dims_of
-from splitinfer.build.nodes import DEFAULT_DOMAINS
+from splitinfer.build.nodes import DEFAULT_DOMAINS, bodies
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ class Scope:
     def inside(self, graph: onnx.GraphProto) -> Scope:
         """What is known in a body, or in the main graph."""
         values = {value.name: value for value in (*graph.input, *graph.value_info, *graph.output)}
-        shapes = {name: found for name, value in values.items() if (found := dims_of(value)) is not None}
+        shapes = {name: found for name, value in values.items() if (found := integers.dims_of(value)) is not None}
         shapes |= {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
         dims = self.dims.new_child(shapes)
         known = self.known.new_child(integers.of_weights(graph.initializer))
@@ -51,8 +52,42 @@ class Scope:
         return None if found is None else tuple(unknown if element is None else element for element in found.elements)
 
 
-def told_shape(node: onnx.NodeProto, scope: Scope) -> tuple[int, ...] | None:
-    """The shape that the numbers among a node's inputs ask for; those that are unknown count 1."""
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A tensor that a node makes, as large as it is at batch 1 or larger."""
+
+    node: onnx.NodeProto
+    elem_type: int
+    shape: tuple[int, ...]
+
+
+def every(graph: onnx.GraphProto, outer: Scope | None = None) -> Iterator[Made]:
+    """What each node makes whose shape is known, those in bodies included.
+
+    Args:
+        graph: with what inference says of it.
+        outer: what is known outside it.
+    """
+    scope = (outer or Scope()).inside(graph)
+    for node in graph.node:
+        for name in filter(None, node.output):
+            value = scope.values.get(name)
+            shapes = [shape for shape in (at_batch_1(value), _told(node, scope)) if shape is not None]
+            if shapes:
+                elem_type = TensorProto.FLOAT if value is None else value.type.tensor_type.elem_type
+                yield Made(node, elem_type, max(shapes, key=prod))
+        for body in bodies(node):
+            yield from every(body, scope)
+
+
+def at_batch_1(value: onnx.ValueInfoProto | None) -> tuple[int, ...] | None:
+    """The shape that inference says, open dimensions counting 1."""
+    dims = None if value is None else integers.dims_of(value)
+    return None if dims is None else tuple(1 if dim is None else dim for dim in dims)
+
+
+def _told(node: onnx.NodeProto, scope: Scope) -> tuple[int, ...] | None:
+    """The shape that the numbers among a node's inputs ask for."""
     rule = _SHAPES.get(node.op_type) if node.domain in DEFAULT_DOMAINS else None
     return None if rule is None else rule(node, scope)
 

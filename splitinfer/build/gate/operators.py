@@ -19,7 +19,7 @@ NODES_MAX = 200_000
 """Of a model, every call of a function counted with what it calls."""
 
 BODIES_MAX = 4_000
-"""Of a model. Shape inference takes longer with the square of their number: 0.5 s for as many."""
+"""Of a model. Shape inference takes longer with the square of their number: about a second for as many."""
 
 DEPTH_MAX = 16
 """Bodies within bodies, and functions that call functions."""
@@ -108,27 +108,24 @@ class _Calls:
         for key in self._functions:
             self._function(key, ())
         whole = self._nodes(self._graph.node, 0, ())
-        for what, count, limit in (
-            ("nodes", whole.nodes, NODES_MAX),
-            ("bodies of If, Loop and Scan", whole.bodies, BODIES_MAX),
+        for count, limit, what in (
+            (whole.nodes, NODES_MAX, "nodes"),
+            (whole.bodies, BODIES_MAX, "bodies of If, Loop and Scan"),
         ):
             if count > limit:
-                raise UnsupportedModel(
-                    f"with functions written out there are {count} {what}, more than {limit}: simplify the model"
-                )
+                raise UnsupportedModel(f"functions written out, it has {count} {what}, more than {limit}: simplify the model")
 
     def _function(self, key: _Key, path: tuple[_Key, ...]) -> _Extent:
         if key in path:
             raise UnsupportedModel(f"the function {key[1]!r} calls itself, which never ends: export the model again")
         if key not in self._extents:
-            body = (
-                self._nodes(self._functions[key].node, 0, (*path, key)) if len(path) <= DEPTH_MAX else _Extent(depth=DEPTH_MAX)
-            )
-            if body.depth >= DEPTH_MAX:
-                raise UnsupportedModel(
-                    f"functions call each other more than {DEPTH_MAX} deep from {key[1]!r}: simplify the model"
-                )
-            self._extents[key] = replace(body, depth=body.depth + 1)
+            too_deep = len(path) > DEPTH_MAX
+            if not too_deep:
+                body = self._nodes(self._functions[key].node, 0, (*path, key))
+                self._extents[key] = replace(body, depth=body.depth + 1)
+                too_deep = body.depth >= DEPTH_MAX
+            if too_deep:
+                raise UnsupportedModel(f"from {key[1]!r} functions call each other over {DEPTH_MAX} deep: simplify the model")
         return self._extents[key]
 
     def _nodes(self, nodes: Iterable[onnx.NodeProto], depth: int, path: tuple[_Key, ...]) -> _Extent:

@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 import grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2
 
 from splitinfer import wire
 from splitinfer.errors import Reason, Refused, SplitInferError
@@ -23,6 +23,7 @@ from splitinfer.payload import Part, Payload
 
 DIGEST = Digest("ab" * 32)
 LAST_CUT = 9
+HEALTH_WATCH = "/grpc.health.v1.Health/Watch"
 
 
 def payload(nbytes: int = 1000, digest: Digest = DIGEST) -> Payload:
@@ -79,10 +80,10 @@ class CloudDouble:
         }
         if control:
             handlers[wire.ENDPOINTS] = grpc.unary_stream_rpc_method_handler(self._endpoints)
+        # Not the servicer of grpcio-health-checking: it waits under its lock for a message to go out, and where the call ends
+        # meanwhile, the thread that would say so waits for that lock.
+        handlers[HEALTH_WATCH] = grpc.unary_stream_rpc_method_handler(self._watch)
         self._server.add_generic_rpc_handlers((_Paths(handlers),))
-        self._health = health.HealthServicer()
-        self._health.set("", health_pb2.HealthCheckResponse.SERVING)
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         where = f"127.0.0.1:{port}"
         bind = self._server.add_insecure_port
         self.port = bind(where) if credentials is None else self._server.add_secure_port(where, credentials)
@@ -163,6 +164,14 @@ class CloudDouble:
                 said = news
                 yield wire.encode_endpoints(wire.Endpoints(news, (DIGEST,), load_queue_ms=3.0))
                 continue
+            with self._changed:
+                self._changed.wait(0.2)
+
+    def _watch(self, _data: bytes, context: grpc.ServicerContext) -> Iterator[bytes]:
+        ended = threading.Event()
+        context.add_callback(lambda: (ended.set(), self._wake()))
+        yield health_pb2.HealthCheckResponse(status=health_pb2.HealthCheckResponse.SERVING).SerializeToString()
+        while not ended.is_set() and not self._stopping:
             with self._changed:
                 self._changed.wait(0.2)
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from splitinfer.backends.memory import Growth
@@ -52,10 +53,14 @@ def test_a_system_that_does_not_tell_is_unknown(tmp_path: Path, status: str | No
 
 
 def test_of_this_process() -> None:
-    growth = Growth()
-    if growth.nbytes() is None:
+    """In a process of its own, since this one has memory to spare, and threads that give some back."""
+    work = "growth = Growth(); held = b'x' * (32 << 20); print(growth.nbytes())"
+    found = subprocess.run(
+        [sys.executable, "-c", f"from splitinfer.backends.memory import Growth; {work}"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    if found.stdout == "None\n":
         pytest.skip("this system does not tell")
-    held = np.ones(32 << 20, np.uint8)
-    grown = growth.nbytes()
-    assert grown is not None
-    assert grown > 0.9 * held.nbytes
+    assert (32 << 20) * 0.9 < int(found.stdout) < (32 << 20) * 1.5

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from splitinfer.backends.memory import Growth
 from splitinfer.backends.ort import OrtEngine, Uncut
 from splitinfer.bundle import Bundle
 from splitinfer.engine import Engine
@@ -16,8 +17,6 @@ from splitinfer.model import Array, Tensors
 
 Step = Callable[[int, int], None]
 """Hears how many of how many are done."""
-
-_RESET_PEAK = "5"  # to clear_refs: makes VmHWM what is resident now
 
 
 class Bench:
@@ -90,35 +89,13 @@ def peaks(engine: Engine, feed: Tensors, step: Step) -> list[int | None]:
     Every segment stays loaded, as on a device. Means something only in a process that ran nothing before.
 
     Returns:
-        One entry a cut, 0 to n; all None where the system does not tell.
+        One entry a cut, 0 to n; None where the system does not tell.
     """
     n = engine.model.n
-    before = _kept("VmRSS")
-    if before is None or not _reset_peak():
-        return [None] * (n + 1)
+    growth, held = Growth(), engine.hold(0, feed)
     found: list[int | None] = [0]
-    held = engine.hold(0, feed)
     for index in range(n):
         held = engine.run(index, index + 1, held)
-        most = _kept("VmHWM")
-        found.append(None if most is None else max(0, most - before))
+        found.append(growth.nbytes())
         step(index + 1, n)
     return found
-
-
-def _kept(what: str) -> int | None:
-    """Bytes that Linux says of this process."""
-    try:
-        lines = Path("/proc/self/status").read_text("ascii", "replace").splitlines()
-    except OSError:
-        return None
-    words = next((line.split() for line in lines if line.startswith(f"{what}:")), None)
-    return int(words[1]) * 1024 if words else None
-
-
-def _reset_peak() -> bool:
-    try:
-        Path("/proc/self/clear_refs").write_text(_RESET_PEAK, "ascii")
-    except OSError:
-        return False
-    return True

@@ -359,7 +359,9 @@ class _Chains:
             self.vectors.append(self.add("Add", self.vector(), self.draw(st.sampled_from(self.scalars))))
 
     def count(self) -> None:
-        self.scalars.append(self.add("Size", self.draw(st.sampled_from(self.tensors + self.vectors))))
+        counted = self.draw(st.sampled_from(self.tensors + self.vectors))
+        self.certain = self.certain and counted in self.tensors  # a vector may be empty, and 0 counts as open
+        self.scalars.append(self.add("Size", counted))
 
     def cast(self) -> None:
         narrow = self.add("Cast", self.vector(), to=TensorProto.INT32)

@@ -45,6 +45,7 @@ def describe(bundle: Bundle) -> dict[str, Any]:
         "inputs": [_spec(t) for t in model.inputs],
         "outputs": [_spec(t) for t in model.outputs],
         "image_input": model.image_input,
+        "batches": model.batches,
         "holds": sorted(model.holds),
         "cuts": [
             {

@@ -82,9 +82,12 @@ def _exceeds(expected: Sequence[int | None], limit: int | None) -> bool:
 
 
 def _at_least(peaks: Sequence[int | None], reference: Profile, cut: int) -> int | None:
-    """What was measured; past that what the reference says, and no less than what was measured before."""
-    measured, expected = peaks[min(cut, len(peaks) - 1)], reference.memory_bytes(cut)
-    known = [measured] if cut < len(peaks) and measured is not None else [measured, expected]
+    """The larger of what was measured and what the reference says; past the last segment that ran, no less than that took.
+
+    Memory that the process had to spare, from another client say, hides what a segment takes; the reference comes from a
+    fresh process.
+    """
+    known = (peaks[min(cut, len(peaks) - 1)], reference.memory_bytes(cut))
     return max((nbytes for nbytes in known if nbytes is not None), default=None)
 
 

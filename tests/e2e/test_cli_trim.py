@@ -100,6 +100,10 @@ def test_a_build_that_fits_is_whole(said, folder, whole, tmp_path):
     assert Bundle.open(tmp_path / "a").model.whole
 
 
+def test_inspect_says_whether_a_batch_is_taken(said, whole):
+    assert json.loads(said("inspect", whole.path, "--json").out)["batches"] is True
+
+
 LINK = ("--uplink-mbps", 10, "--rtt-ms", 30)
 
 

@@ -18,15 +18,12 @@ from splitinfer.build.image import Preprocessing, fold
 from splitinfer.build.load import content_hash, read, simplify
 from splitinfer.build.options import BuildOptions
 from splitinfer.build.target import Target, conform
-from splitinfer.build.tryout import Answer
+from splitinfer.build.tryout import Answer, Load
 from splitinfer.errors import EngineError, UnsupportedModel
 from splitinfer.model import Tensors
 
 OPSET_MIN = 7
 """The first that ONNX Runtime promises to run."""
-
-Load = Callable[[bytes, Path | None], Answer]
-"""Loads an ONNX model, and the folder of its weights, into a runtime; what comes back runs it."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +91,7 @@ def analyse(path: Path, options: BuildOptions, load: Load) -> Analysis:
     _refuse_uncarried(graph)
     feeds = tryout.feeds(graph, options, uncut)
     options.tell("load", 2, 3)
-    graph = tryout.learn(graph, options, uncut, load)
+    graph = tryout.learn(graph, options, feeds, load)
     options.tell("load", 3, 3)
     found = orders(graph, folded.made if folded else ())
     return Analysis(path.name, graph, found, model_hash, folded, uncut, feeds)

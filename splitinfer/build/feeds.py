@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from math import prod
 
 import numpy as np
@@ -13,21 +14,30 @@ from splitinfer.build.load import MAX_BYTES
 from splitinfer.errors import InvalidInput, UnsupportedModel
 from splitinfer.model import Array, Model, Tensors, TensorSpec
 
-_PLANE = 64
-_LENGTH = 16
+
+@dataclass(frozen=True, slots=True)
+class Guess:
+    """What an open dimension may be: a side of an image, or the length of a sequence."""
+
+    plane: int = 64
+    length: int = 16
 
 
-def random_feed(graph: Graph, batch: int, seed: int = 0) -> Tensors:
+GUESSES = (Guess(), Guess(224, 256), Guess(32, 512), Guess(640, 4000))
+"""Tried in turn until the model runs: some refuse sizes that are too small, or no multiple of something."""
+
+
+def random_feed(graph: Graph, batch: int, guess: Guess = GUESSES[0]) -> Tensors:
     """Seeded random inputs: normal floats, images of 0..255, integers of 0 and 1 (which are valid as indices and as masks).
 
     Args:
         graph: the model.
         batch: size of axis 0 where it is open.
-        seed: of the generator.
+        guess: of other open dimensions.
     """
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(0)
     sizes = _dimension_names(graph, batch)
-    return {name: _random(random, graph, name, sizes, batch) for name in graph.inputs}
+    return {name: _random(random, graph.values[name], sizes, batch, guess) for name in graph.inputs}
 
 
 def random_feeds(model: Model, batch: int = 1, seed: int = 0) -> dict[str, Array]:
@@ -41,8 +51,7 @@ def random_feeds(model: Model, batch: int = 1, seed: int = 0) -> dict[str, Array
     random = np.random.default_rng(seed)
     feeds = {}
     for spec in model.inputs:
-        shape = [_guess(axis, len(spec.shape), batch) if dim is None else dim for axis, dim in enumerate(spec.shape)]
-        feeds[spec.name] = _values(random, spec.dtype, shape)
+        feeds[spec.name] = _values(random, spec.dtype, _guessed(spec.shape, batch))
     return feeds
 
 
@@ -51,7 +60,8 @@ def sample_feeds(specs: Sequence[TensorSpec], samples: Mapping[str, Array], batc
 
     Args:
         specs: the model's inputs (uint8 NHWC where an image is folded).
-        samples: input name -> array with one item a sample along axis 0.
+        samples: input name -> array. Either items of a batch along axis 0; or, with one dimension more than the input, whole
+            inputs along axis 0 (a scalar, a state whose first axis is no batch): then each sample is a run of its own.
         batch: samples in a feed; the rest of the division makes a smaller last one.
 
     Raises:
@@ -61,28 +71,38 @@ def sample_feeds(specs: Sequence[TensorSpec], samples: Mapping[str, Array], batc
     if samples.keys() != names:
         raise InvalidInput(f"samples need exactly the arrays {sorted(names)}, there are {sorted(samples)}")
     for spec in specs:
-        array = samples[spec.name]
-        if not spec.shape:
-            raise InvalidInput(f"input {spec.name!r} is a scalar, which has no axis for samples: leave the samples out")
-        if not array.ndim or array.dtype.name != spec.dtype or not spec.fits((spec.shape[0] or len(array), *array.shape[1:])):
-            want = ["samples", *("?" if dim is None else dim for dim in spec.shape[1:])]
-            raise InvalidInput(
-                f"samples {spec.name!r}: expected {spec.dtype} {want}, got {array.dtype.name} {list(array.shape)}"
-            )
+        _check_sample(spec, samples[spec.name])
     counts = {len(array) for array in samples.values()}
     if len(counts) > 1:
         raise InvalidInput(f"the inputs have different numbers of samples: {sorted(counts)}")
     total = counts.pop()
+    whole = {spec.name for spec in specs if samples[spec.name].ndim > len(spec.shape)}
+    if whole:
+        return [{n: a[at] if n in whole else a[at : at + 1] for n, a in samples.items()} for at in range(total)]
     step = specs[0].shape[0] or batch
     if total % step and specs[0].shape[0] is not None:
         raise InvalidInput(f"the model takes {step} items at once, {total} samples do not divide by that")
     return [{name: array[at : at + step] for name, array in samples.items()} for at in range(0, total, step)]
 
 
+def _check_sample(spec: TensorSpec, array: Array) -> None:
+    whole = array.ndim == len(spec.shape) + 1
+    item = array.shape[1:] if whole else (spec.shape[0] or len(array), *array.shape[1:]) if array.ndim and spec.shape else ()
+    if array.ndim and array.dtype.name == spec.dtype and spec.fits(item) and (whole or spec.shape):
+        return
+    want = ["samples", *("?" if dim is None else dim for dim in spec.shape[1:])]
+    raise InvalidInput(f"samples {spec.name!r}: expected {spec.dtype} {want}, got {array.dtype.name} {list(array.shape)}")
+
+
 def has_batch(graph: Graph) -> bool:
     """Whether axis 0 of every input is open, so that several items may be run at once."""
     shapes = [dims_of(graph.values[name]) for name in graph.inputs]
     return all(shape is not None and len(shape) > 0 and shape[0] is None for shape in shapes)
+
+
+def has_open_sizes(graph: Graph) -> bool:
+    """Whether an input has an open dimension besides axis 0."""
+    return any(None in (dims_of(graph.values[name]) or ())[1:] for name in graph.inputs)
 
 
 def _dimension_names(graph: Graph, batch: int) -> dict[str, int]:
@@ -95,25 +115,33 @@ def _dimension_names(graph: Graph, batch: int) -> dict[str, int]:
     return sizes
 
 
-def _random(random: np.random.Generator, graph: Graph, name: str, sizes: Mapping[str, int], batch: int) -> Array:
-    value = graph.values[name].type.tensor_type
-    dtype = DTYPES.get(value.elem_type)
+def _random(
+    random: np.random.Generator, value: onnx.ValueInfoProto, sizes: Mapping[str, int], batch: int, guess: Guess
+) -> Array:
+    tensor = value.type.tensor_type
+    dtype = DTYPES.get(tensor.elem_type)
     if dtype is None:
-        kind = onnx.TensorProto.DataType.Name(value.elem_type).lower()
-        raise UnsupportedModel(f"input {name!r} is of type {kind}, which cannot be fed from Python: put a Cast in front of it")
-    rank = len(value.shape.dim)
-    shape: list[int] = []
-    for axis, dim in enumerate(value.shape.dim):
-        known = dim.dim_value if dim.HasField("dim_value") else sizes.get(dim.dim_param)
-        shape.append(_guess(axis, rank, batch) if known is None else known)
+        kind = onnx.TensorProto.DataType.Name(tensor.elem_type).lower()
+        raise UnsupportedModel(
+            f"input {value.name!r} is of type {kind}, which cannot be fed from Python: put a Cast in front of it"
+        )
+    named = [dim.dim_value if dim.HasField("dim_value") else sizes.get(dim.dim_param) for dim in tensor.shape.dim]
+    shape = _guessed(named, batch, guess)
     if prod(shape) * np.dtype(dtype).itemsize > MAX_BYTES:
-        raise UnsupportedModel(f"input {name!r} has the shape {shape}, which is larger than 2 GB: nothing so large can cross")
+        raise UnsupportedModel(
+            f"input {value.name!r} has the shape {shape}, which is larger than 2 GB: nothing so large can cross"
+        )
     return _values(random, dtype, shape)
 
 
-def _guess(axis: int, rank: int, batch: int) -> int:
-    """An open dimension: the batch, a side of an image, or the length of a sequence."""
-    return batch if axis == 0 else _PLANE if rank == 4 else _LENGTH
+def _guessed(dims: Sequence[int | None], batch: int, guess: Guess = GUESSES[0]) -> list[int]:
+    """Open dimensions: the batch, a side of an image, or the length of a sequence.
+
+    The batch is axis 0, or the only open one behind a fixed axis 0 (the state of a recurrent network).
+    """
+    state = len(dims) == 3 and dims[0] is not None and dims.count(None) == 1
+    side = guess.plane if len(dims) == 4 else guess.length
+    return [dim if dim is not None else batch if state or not axis else side for axis, dim in enumerate(dims)]
 
 
 def _values(random: np.random.Generator, dtype: str, shape: Sequence[int]) -> Array:

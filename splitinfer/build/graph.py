@@ -179,8 +179,10 @@ class Graph:
     def unsettled(self) -> frozenset[str]:
         """Tensors that may have more or fewer dimensions from run to run: what an If gives, and what is made of it."""
         found: set[str] = set()
+        fixed = {*self.initializers, *(name for name, step in self.made_anew.items() if not step.reads)}
         for node in self.model.graph.node:
-            if node.op_type == "If" or (node.op_type != "Flatten" and not found.isdisjoint(reads(node))):
+            decides = node.op_type == "If" and node.input[0] not in fixed
+            if decides or (node.op_type != "Flatten" and not found.isdisjoint(reads(node))):
                 found.update(name for name in node.output if name not in self.values or dims_of(self.values[name]) is None)
         return frozenset(found)
 
@@ -235,14 +237,23 @@ class Graph:
         inner = (name for step in self.steps for name in step.makes if self._is_open(name))
         return tuple(dict.fromkeys((*inner, *self.outputs)))
 
+    @cached_property
+    def _batch_names(self) -> frozenset[str]:
+        """What axis 0 of the inputs is called where it is open."""
+        firsts = [dims[0] for name in self.inputs if (dims := self.values[name].type.tensor_type.shape.dim)]
+        return frozenset(dim.dim_param for dim in firsts if dim.dim_param)
+
     def _is_open(self, name: str) -> bool:
         value = self.values.get(name)
         if value is None or name in self._unsure:
             return True
-        if value.type.HasField("tensor_type"):
-            dims = dims_of(value)
-            return dims is None or None in dims[1:] or (len(dims) == 1 and dims[0] is None)
-        return False
+        if not value.type.HasField("tensor_type"):
+            return False
+        dims = dims_of(value)
+        if not dims:
+            return dims is None
+        counted = dims[0] is None and value.type.tensor_type.shape.dim[0].dim_param not in self._batch_names
+        return counted or None in dims[1:]
 
     def _is_small(self, name: str) -> bool:
         dims, kind = self.dims(name), DTYPES.get(self.elem_type(name) or 0, "")

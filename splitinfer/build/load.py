@@ -40,6 +40,7 @@ def read(path: Path) -> tuple[onnx.ModelProto, Weights]:
     gate.check(model, path)
     if not model.graph.node:
         raise UnsupportedModel(f"{path.name} holds no nodes: export the trained network, not only its weights")
+    _clear_repeated_names(model.graph.node)
     weights = Weights(path.parent)
     for tensor in _buried(model):
         weights.bring_in(tensor)
@@ -49,6 +50,15 @@ def read(path: Path) -> tuple[onnx.ModelProto, Weights]:
         else:
             weights.bring_in(tensor)
     return model, weights
+
+
+def _clear_repeated_names(nodes: Iterable[onnx.NodeProto]) -> None:
+    """Node names mean nothing, and ONNX lets them come twice; the runtime refuses that."""
+    seen: set[str] = set()
+    for node in with_inner(nodes):
+        if node.name in seen:
+            node.ClearField("name")
+        seen.add(node.name)
 
 
 def simplify(model: onnx.ModelProto) -> None:

@@ -11,7 +11,7 @@ import onnx
 
 from splitinfer.build.answers import check_labels
 from splitinfer.build.check import TOLERANCE, difference
-from splitinfer.build.feeds import has_batch, random_feed, sample_feeds
+from splitinfer.build.feeds import GUESSES, has_batch, has_open_sizes, random_feed, sample_feeds
 from splitinfer.build.graph import DTYPES, Graph
 from splitinfer.build.options import BuildOptions
 from splitinfer.errors import EngineError, InvalidInput, UnsupportedModel
@@ -19,6 +19,9 @@ from splitinfer.model import Tensors, TensorSpec
 
 Answer = Callable[[Tensors], Tensors]
 """Runs a model."""
+
+Load = Callable[[bytes, Path | None], Answer]
+"""Loads an ONNX model, and the folder of its weights, into a runtime; what comes back runs it."""
 
 SAMPLES_LEARNT_FROM = 16
 """Sizes that depend on the data (what a detector found) are the median over so many samples."""
@@ -31,31 +34,27 @@ def feeds(graph: Graph, options: BuildOptions, uncut: Answer) -> tuple[Tensors, 
         UnsupportedModel: the model does not run, or answers nothing that could be compared.
         InvalidInput: samples or labels do not fit.
     """
-    if options.samples is not None:
-        _check_samples(specs(graph, graph.inputs), options)
-    first = _feed(graph, options, 1)
-    hint = "use other samples" if options.samples is not None else "if that is because the inputs are random, give samples"
-    try:
-        answer = uncut(first)
-    except EngineError as error:
-        raise UnsupportedModel(f"{error}; {hint}") from error
-    for name, array in answer.items():
-        if array.size and array.dtype.kind == "f" and not np.isfinite(array).any():
-            raise UnsupportedModel(f"output {name!r} has no finite value on trial, so no cut can be checked: {hint}")
-    two = _feed(graph, options, 2) if has_batch(graph) else None
+    first, two = _random_pair(graph, uncut) if options.samples is None else _sampled_pair(graph, options, uncut)
     return (first, two) if two is not None and _batches(uncut, two) else (first,)
 
 
-def learn(graph: Graph, options: BuildOptions, uncut: Answer, load: Callable[[bytes, Path | None], Answer]) -> Graph:
+def learn(graph: Graph, options: BuildOptions, runs: Sequence[Tensors], load: Load) -> Graph:
     """Runs the model and takes over types and shapes that inference left open, and the true shapes of outputs.
+
+    Args:
+        graph: of the model.
+        options: samples; sizes that depend on the data are the median over some of them.
+        runs: inputs that the model takes, at batch 1 first; used where there are no samples.
+        load: the runtime.
 
     Raises:
         UnsupportedModel: the runtime cannot load or run the model.
     """
-    names = graph.open_questions()
+    wanted = specs(graph, graph.inputs)
+    samples = runs[:1] if options.samples is None else sample_feeds(wanted, options.samples, 1)[:SAMPLES_LEARNT_FROM]
     try:
-        run = load(_with_outputs(graph.model, names), graph.weights.folder) if names else uncut
-        seen = [{**feed, **run(feed)} for feed in _samples(graph, options)]
+        run = load(_with_outputs(graph.model, graph.open_questions()), graph.weights.folder)
+        seen = [{**feed, **run(feed)} for feed in samples]
     except EngineError as error:
         raise UnsupportedModel(str(error)) from error
     arrays = {name: [run[name] for run in seen] for name in seen[0] if seen[0][name].dtype.name in DTYPES.values()}
@@ -78,16 +77,38 @@ def specs(graph: Graph, names: Sequence[str]) -> tuple[TensorSpec, ...]:
     return tuple(spec for spec in found.values() if spec is not None)
 
 
-def _feed(graph: Graph, options: BuildOptions, batch: int) -> Tensors:
-    if options.samples is None:
-        return random_feed(graph, batch)
-    return sample_feeds(specs(graph, graph.inputs), options.samples, batch)[0]
+def _random_pair(graph: Graph, uncut: Answer) -> tuple[Tensors, Tensors | None]:
+    """Random inputs of the first guessed sizes that the model takes, and the same for two items."""
+    hint = "if that is because the inputs are random, give samples"
+    refusals: list[EngineError] = []
+    for guess in GUESSES if has_open_sizes(graph) else GUESSES[:1]:
+        first = random_feed(graph, 1, guess)
+        try:
+            _check_answer(uncut(first), hint)
+        except EngineError as error:
+            refusals.append(error)
+        else:
+            return first, random_feed(graph, 2, guess) if has_batch(graph) else None
+    raise UnsupportedModel(f"{refusals[0]}; {hint}") from refusals[0]
 
 
-def _samples(graph: Graph, options: BuildOptions) -> list[Tensors]:
-    if options.samples is None:
-        return [random_feed(graph, 1)]
-    return sample_feeds(specs(graph, graph.inputs), options.samples, 1)[:SAMPLES_LEARNT_FROM]
+def _sampled_pair(graph: Graph, options: BuildOptions, uncut: Answer) -> tuple[Tensors, Tensors | None]:
+    """The first sample, and the first two where the model may take them at once."""
+    wanted, hint = specs(graph, graph.inputs), "use other samples"
+    assert options.samples is not None
+    _check_samples(wanted, options)
+    first = sample_feeds(wanted, options.samples, 1)[0]
+    try:
+        _check_answer(uncut(first), hint)
+    except EngineError as error:
+        raise UnsupportedModel(f"{error}; {hint}") from error
+    return first, sample_feeds(wanted, options.samples, 2)[0] if has_batch(graph) else None
+
+
+def _check_answer(answer: Tensors, hint: str) -> None:
+    for name, array in answer.items():
+        if array.size and array.dtype.kind == "f" and not np.isfinite(array).any():
+            raise UnsupportedModel(f"output {name!r} has no finite value on trial, so no cut can be checked: {hint}")
 
 
 def _with_outputs(model: onnx.ModelProto, names: Sequence[str]) -> bytes:

@@ -195,12 +195,6 @@ def test_samples_that_do_not_fit_are_refused(options, message, tmp_path):
         build(path, tmp_path / "bundle", BuildOptions(image_input=ImageInput("x"), **options))
 
 
-def test_a_scalar_input_takes_no_samples(tmp_path):
-    path = models.save(models.model([models.relu("x", "y")], {"x": (models.FLOAT, [])}, {"y": (models.FLOAT, [])}), tmp_path)
-    with pytest.raises(InvalidInput, match="'x' is a scalar"):
-        build(path, tmp_path / "bundle", BuildOptions(samples={"x": np.zeros(4, np.float32)}))
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -2,11 +2,13 @@
 
 control_flow    bodies that read from outside           functions       nodes that are graphs
 shapes          sizes that are computed                 structure       ends, exits, absent inputs
-types           what crosses as it is, cast, or never   declarations    names, shapes, domains, opsets
-weights         shared, sparse, computed, given out     nets            networks for pictures
-quantised       integers that cross as they are         sequences       states, caches, attention
+types           what crosses as it is, or cast          declarations    names, shapes, domains, opsets
+containers      what cannot cross                       nets            networks for pictures
+weights         shared, sparse, computed, given out     transformers    heads, masks, caches
+quantised       integers that cross as they are         operators       states, other domains
+
 data_files      weights elsewhere, broken files         refused         what must be
-hostile         what takes a process down
+chance          random numbers, training                hostile         what takes a process down
 
 trap            what a trap says of itself              parts           what the models are put together from
 judge           builds a trap, runs every cut of it, and compares with plain ONNX Runtime
@@ -15,17 +17,20 @@ Needs `splitinfer[build]`; onnx is imported when a model is made, or with the ju
 """
 
 from splitinfer.bench.traps import (
+    chance,
+    containers,
     control_flow,
     data_files,
     declarations,
     functions,
     hostile,
     nets,
+    operators,
     quantised,
     refused,
-    sequences,
     shapes,
     structure,
+    transformers,
     types,
     weights,
 )
@@ -35,14 +40,17 @@ _THEMES = (
     control_flow,
     shapes,
     types,
+    containers,
     weights,
     quantised,
     functions,
     structure,
     declarations,
     nets,
-    sequences,
+    transformers,
+    operators,
     data_files,
+    chance,
     refused,
     hostile,
 )

@@ -135,6 +135,15 @@ def branches_of_other_rank() -> ModelProto:
     return net(nodes, [value("x", "N 8")], [value("y", "N 8")], weights)
 
 
+def condition_known() -> ModelProto:
+    """The condition of an If is a weight, and the branch that is not taken could not run."""
+    then = branch([node("Mul", "b bias", "t1")])
+    otherwise = branch([node("Reshape", "b impossible", "e1")], [constant("impossible", [-1, 7, 11])])
+    return image_net(
+        [node("If", "yes", "m", then_branch=then, else_branch=otherwise)], [constant("yes", np.bool_(True)), _bias()]
+    )
+
+
 def branches_nested_deep() -> ModelProto:
     """Two dozen branches inside each other; the innermost reads a tensor of the head."""
     inner = branch([node("Neg", "b", "n0")])
@@ -186,6 +195,7 @@ TRAPS = (
     cut(loop_counts_the_input, _COUNTS, {"h", "times"}, {"rows", "last"}),
     cut(scan_captures, _LENGTHS, {"items", "start", "offset"}, "all"),
     cut(if_is_everything, _FLAGS),
+    cut(condition_known, IMAGES, "b", "m"),
     cut(branches_nested_deep, SIGNS, "b", "m"),
     cut(branches_of_other_rank, _ROWS_BOTH, "h", "flat"),
 )

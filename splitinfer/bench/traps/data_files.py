@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+
+import numpy as np
 
 from splitinfer.bench.traps.parts import (
     BOOL,
@@ -53,6 +55,32 @@ def product_in_branch() -> ModelProto:
     return row_net([*_flag(), node("If", "on", "y", then_branch=then, else_branch=branch([node("Exp", "x", "e1")]))])
 
 
+def product_with_constant() -> ModelProto:
+    """A Constant node, kernel."""
+    kernel = node("Constant", "", "kernel", value=weight("kernel", 8, 8))
+    return row_net([kernel, node("MatMul", "x kernel", "y")])
+
+
+def product_in_function() -> ModelProto:
+    """A Constant node in a function, kernel."""
+    from onnx import helper
+
+    model = row_net([node("Product", "x", "y", domain="ours")], ours=1)
+    nodes = [node("Constant", "", "kernel", value=weight("kernel", 8, 8)), node("MatMul", "v kernel", "out")]
+    model.functions.append(helper.make_function("ours", "Product", ["v"], ["out"], nodes, [helper.make_opsetid("", 17)]))
+    return model
+
+
+def product_with_sparse() -> ModelProto:
+    """A sparse weight whose values are kernel."""
+    from onnx import helper
+
+    model = row_net([node("MatMul", "x kernel", "y")])
+    values, places = weight("kernel", 32), constant("at", np.arange(32) * 2)
+    model.graph.sparse_initializer.append(helper.make_sparse_tensor(values, places, [8, 8]))
+    return model
+
+
 def _flag() -> list[NodeProto]:
     return [node("ReduceSum", "x", "sum", keepdims=0), node("Cast", "sum", "on", to=BOOL)]
 
@@ -60,7 +88,7 @@ def _flag() -> list[NodeProto]:
 def one_data_file(model: ModelProto, folder: Path) -> Path:
     """Stores a model with the weights of graph and bodies in one file beside it."""
     data = bytearray(b"\0" * 64)  # no weight starts at 0
-    for tensor in _all_weights(model.graph):
+    for tensor in _all_weights(model):
         if len(tensor.raw_data) > INSIDE_BYTES:
             raw = tensor.raw_data
             _point(tensor, location="net.data", offset=len(data), length=len(raw))
@@ -72,7 +100,7 @@ def one_data_file(model: ModelProto, folder: Path) -> Path:
 def many_data_files(model: ModelProto, folder: Path) -> Path:
     """Stores a model with a file for each weight, in a folder beside it, without offsets and lengths."""
     (folder / "weights").mkdir()
-    for at, tensor in enumerate(_all_weights(model.graph)):
+    for at, tensor in enumerate(_all_weights(model)):
         (folder / "weights" / f"{at}.bin").write_bytes(tensor.raw_data)
         _point(tensor, location=f"weights/{at}.bin")
     return _saved(model.SerializeToString(), folder)
@@ -91,7 +119,7 @@ def _moved(move: Move) -> Files:
         path = one_data_file(model, inner)
         place = move(inner, inner / "net.data")
         stored = onnx.load(path, load_external_data=False)
-        for tensor in _all_weights(stored.graph):
+        for tensor in _all_weights(stored):
             next(entry for entry in tensor.external_data if entry.key == "location").value = place
         return _saved(stored.SerializeToString(), inner)
 
@@ -117,6 +145,11 @@ def _linked_folder(folder: Path, data: Path) -> str:
     data.rename(away / data.name)
     (folder / "weights").symlink_to(away)
     return f"weights/{data.name}"
+
+
+def _hard_link(folder: Path, data: Path) -> str:
+    data.hardlink_to(data.rename(folder.parent / "elsewhere"))
+    return data.name
 
 
 def _lost(folder: Path, data: Path) -> str:
@@ -147,12 +180,24 @@ def _nothing(model: ModelProto, folder: Path) -> Path:
     return _saved(b"", folder)
 
 
-def _all_weights(graph: GraphProto) -> Iterator[TensorProto]:
+def _all_weights(model: ModelProto) -> Iterator[TensorProto]:
+    yield from _in_graph(model.graph)
+    for function in model.functions:
+        yield from _in_nodes(function.node)
+
+
+def _in_graph(graph: GraphProto) -> Iterator[TensorProto]:
     yield from graph.initializer
-    for step in graph.node:
-        for attribute in step.attribute:
-            if attribute.HasField("g"):
-                yield from _all_weights(attribute.g)
+    yield from (tensor.values for tensor in graph.sparse_initializer)
+    yield from _in_nodes(graph.node)
+
+
+def _in_nodes(nodes: Iterable[NodeProto]) -> Iterator[TensorProto]:
+    for attribute in (attribute for step in nodes for attribute in step.attribute):
+        if attribute.HasField("t"):
+            yield attribute.t
+        if attribute.HasField("g"):
+            yield from _in_graph(attribute.g)
 
 
 def _point(tensor: TensorProto, **entries: str | int) -> None:
@@ -175,29 +220,26 @@ def _refused(name: str, why: str, *says: str, files: Files, model: Callable[[], 
     return refused(model, *says, files=files, name=name, why=why)
 
 
+_ABOVE = ("kernel", "../net.data")
+
 TRAPS = (
     cut(beside_the_file, IMAGES, "p", "q", files=one_data_file),
     cut(beside_in_body, IMAGES, "b", "m", files=many_data_files),
-    _refused("data_outside", "Weights in the folder above", "kernel", "../net.data", files=_moved(_above)),
+    _refused("data_outside", "Weights in the folder above", *_ABOVE, files=_moved(_above)),
+    _refused("data_outside_in_branch", "A weight of a branch above", *_ABOVE, files=_moved(_above), model=product_in_branch),
+    _refused(
+        "data_outside_in_node", "A Constant node's tensor above", *_ABOVE, files=_moved(_above), model=product_with_constant
+    ),
+    _refused("data_outside_in_function", "A function's tensor above", *_ABOVE, files=_moved(_above), model=product_in_function),
+    _refused(
+        "data_outside_in_sparse", "A sparse weight's values above", *_ABOVE, files=_moved(_above), model=product_with_sparse
+    ),
     _refused("data_at_root", "Weights at an absolute path", "kernel", files=_moved(_absolute)),
+    _refused("data_behind_link", "The file of the weights is a link outwards", "kernel", "net.data", files=_moved(_link)),
     _refused(
-        "data_behind_link", "The file of the weights is a link out of the folder", "kernel", "net.data", files=_moved(_link)
+        "data_behind_folder", "Their folder is a link outwards", "kernel", "weights/net.data", files=_moved(_linked_folder)
     ),
-    _refused(
-        "data_behind_linked_folder",
-        "The folder of the weights is a link out of the model's",
-        "kernel",
-        "weights/net.data",
-        files=_moved(_linked_folder),
-    ),
-    _refused(
-        "data_outside_in_branch",
-        "Weights of a branch in the folder above",
-        "kernel",
-        "../net.data",
-        files=_moved(_above),
-        model=product_in_branch,
-    ),
+    _refused("data_behind_hard_link", "Their file has another name elsewhere", "kernel", "net.data", files=_moved(_hard_link)),
     _refused("data_lost", "The file of the weights is not there", "kernel", "net.data", files=_moved(_lost)),
     _refused("data_too_short", "The file of the weights ends too early", "table", "net.data", files=_moved(_shortened)),
     _refused("weight_too_short", "A weight has fewer bytes than its shape says", "kernel", files=_weight_shortened),

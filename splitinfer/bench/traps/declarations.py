@@ -99,8 +99,10 @@ def of_opset(version: int) -> Callable[[], ModelProto]:
     """The same network as an exporter of that opset writes it."""
 
     def model() -> ModelProto:
+        from onnx import helper
+
         made = net(_aged(version), *_image_ends(), _aged_weights(version), version)
-        made.ir_version = min(10, max(4, version - 5))
+        made.ir_version = max(4, helper.find_min_ir_version_for(made.opset_import))
         return made
 
     model.__name__ = f"opset_{version}"

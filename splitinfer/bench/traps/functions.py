@@ -102,6 +102,14 @@ def function_with_body() -> ModelProto:
     return model
 
 
+def function_names_collide() -> ModelProto:
+    """The model calls its own tensors as the function calls those inside."""
+    nodes = [node("Tanh", "b", "s"), _call("Swish", "s", "v"), node("Sub", "v s", "out"), _call("Swish", "out", "m")]
+    model = image_net(nodes, ours=1)
+    model.functions.append(_function("Swish", "v", "out", [node("Sigmoid", "v", "s"), node("Mul", "v s", "out")]))
+    return model
+
+
 def function_of_other_opset() -> ModelProto:
     """A function imports an older opset than the model, in which its operators are the same."""
     model = image_net([_call("Spread", "b", "p"), relu("p", "m")], opset=17, ours=1)
@@ -154,6 +162,7 @@ TRAPS = (
     cut(function_with_attributes, IMAGES, "b", "p", "m"),
     cut(function_of_everything, ROWS, cuts_min=6),
     cut(function_with_body, _FLAGS, {"a", "flag"}, {"c", "flag"}),
+    cut(function_names_collide, IMAGES, "s", {"s", "v"}, "out", "m"),
     cut(function_of_other_opset, IMAGES, "b", "p", "m"),
     cut(function_in_body, _SIGNS, {"b", "p"}, "m"),
     cut(function_with_optional_ends, IMAGES, "b", "p", "m"),

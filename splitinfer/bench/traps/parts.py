@@ -92,10 +92,10 @@ def graph(
     return helper.make_graph(nodes, name, inputs, outputs, list(weights))
 
 
-def branch(nodes: Sequence[NodeProto], weights: Sequence[TensorProto] = ()) -> GraphProto:
+def branch(nodes: Sequence[NodeProto], weights: Sequence[TensorProto] = (), kind: int = FLOAT) -> GraphProto:
     """A branch of an If that gives what its last node makes."""
     made = nodes[-1].output[0]
-    return graph(f"give_{made}", nodes, [], [value(made, None)], weights)
+    return graph(f"give_{made}", nodes, [], [value(made, None, kind)], weights)
 
 
 def net(

@@ -13,6 +13,7 @@ from splitinfer.bench.traps.parts import (
     INT4,
     ROWS,
     SIDE,
+    UINT4,
     UINT8,
     ModelProto,
     NodeProto,
@@ -96,6 +97,20 @@ def qlinear_conv() -> ModelProto:
     nodes = [node("QuantizeLinear", "x scale zero", "xq"), _qconv("xq", "aq", "w0"), _qconv("aq", "bq", "w1")]
     nodes += [node("MaxPool", "bq", "pq", kernel_shape=[2, 2], strides=[2, 2]), node("DequantizeLinear", "pq scale zero", "d")]
     return _qdq_net([*nodes, *classifier("d")], [*_stored("w0", 3), *_stored("w1")])
+
+
+def qdq_uint4() -> ModelProto:
+    """Activations of four bits between QuantizeLinear and DequantizeLinear: they cross as eight."""
+    nodes = [node("QuantizeLinear", "b coarse zero4", "bq"), node("DequantizeLinear", "bq coarse zero4", "bf"), relu("bf", "m")]
+    from onnx import helper
+
+    return image_net(nodes, [constant("coarse", np.float32(0.2)), helper.make_tensor("zero4", UINT4, [], [0])], opset=21)
+
+
+def scale_of_the_head() -> ModelProto:
+    """What a DequantizeLinear reads besides the integers is computed by the head: to be made again, it must cross, too."""
+    nodes = [node("DynamicQuantizeLinear", "b", "bq bs bz"), node("DequantizeLinear", "bq bs bz", "bf"), conv("bf", "p", "w2")]
+    return image_net([*nodes, relu("p", "m")], [weight("w2", CHANNELS, CHANNELS, 3, 3)])
 
 
 def dynamic_quantisation() -> ModelProto:
@@ -189,6 +204,8 @@ TRAPS = (
     cut(qdq_int4_weights, ROWS, "b"),
     cut(dequantised_twice, IMAGES, "bq", {"bq", "cq"}, "sq", never={"bf", "cf", "sf"}, exact=True),
     cut(qlinear_conv, IMAGES, "xq", "aq", "bq", "pq", exact=True),
+    cut(qdq_uint4, IMAGES, "bq", "m", never={"bf"}),
+    cut(scale_of_the_head, IMAGES, "bq", "m", never={"bf"}),
     cut(dynamic_quantisation, ROWS, "b", "bq", exact=True),
     cut(qdq_of_the_runtime, IMAGES, "bq", "m", never={"bf"}),
     cut(integer_input, _BYTES, "x", "bq", never={"xf", "bf"}),

@@ -1,4 +1,4 @@
-"""Models that must be refused: no halves of them give the answer of the whole, or something is missing or unknown."""
+"""Models that must be refused: their ends cannot be carried, or something is missing, broken or unknown."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import numpy as np
 from splitinfer.bench.traps.parts import (
     BOOL,
     FLOAT,
+    INT64,
     STRING,
     FunctionProto,
-    GraphProto,
     ModelProto,
     NodeProto,
     branch,
@@ -23,38 +23,6 @@ from splitinfer.bench.traps.parts import (
     weight,
 )
 from splitinfer.bench.traps.trap import refused
-
-
-def random_numbers() -> ModelProto:
-    """A node draws random numbers."""
-    return row_net([node("RandomNormalLike", "x", "r", name="noise"), node("Add", "x r", "y")])
-
-
-def random_in_branch() -> ModelProto:
-    """A node in a branch of a branch draws random numbers."""
-    inner = node("If", "on", "t2", then_branch=_drawing(), else_branch=branch([node("Neg", "x", "e1")]))
-    outer = node("If", "on", "y", then_branch=branch([inner]), else_branch=branch([node("Exp", "x", "e2")]))
-    return row_net([node("ReduceSum", "x", "sum", keepdims=0), node("Cast", "sum", "on", to=BOOL), outer])
-
-
-def random_in_function() -> ModelProto:
-    """A node in a function that a function calls draws random numbers."""
-    model = row_net([node("Outer", "x", "y", domain="ours")], ours=1)
-    inner = _function("Inner", [node("Bernoulli", "v", "t", name="coin"), node("Mul", "v t", "out")])
-    model.functions.extend([_function("Outer", [node("Inner", "v", "out", domain="ours")]), inner])
-    return model
-
-
-def dropout_in_training() -> ModelProto:
-    """A Dropout with its training mode on."""
-    weights = [constant("ratio", np.float32(0.5)), constant("on", np.bool_(True))]
-    return row_net([node("Dropout", "x ratio on", "y", name="drop")], weights)
-
-
-def normalisation_in_training() -> ModelProto:
-    """A BatchNormalization in training mode: its answer depends on who else is in the batch."""
-    nodes = [node("BatchNormalization", "b s s s s", "m mean var", name="norm", training_mode=1)]
-    return image_net(nodes, [constant("s", np.ones(8, np.float32))])
 
 
 def string_input() -> ModelProto:
@@ -89,6 +57,27 @@ def sequence_input() -> ModelProto:
 
     model = row_net([node("ConcatFromSequence", "x", "y", axis=0)])
     model.graph.input[0].CopyFrom(helper.make_tensor_sequence_value_info("x", FLOAT, None))
+    return model
+
+
+def optional_input() -> ModelProto:
+    """An input may be absent."""
+    from onnx import helper
+
+    model = row_net([node("OptionalGetElement", "x", "a"), node("Neg", "a", "y")])
+    tensor = helper.make_tensor_type_proto(FLOAT, ["N", 8])
+    model.graph.input[0].type.CopyFrom(helper.make_optional_type_proto(tensor))
+    return model
+
+
+def map_output() -> ModelProto:
+    """An output is a list of maps, as classifiers of classical pipelines give it."""
+    ml = {"domain": "ai.onnx.ml"}
+    model = net(
+        [node("ZipMap", "x", "y", classlabels_int64s=list(range(8)), **ml)], [value("x", "N 8")], [value("y", "")], ai_onnx_ml=3
+    )
+    maps = model.graph.output[0].type.sequence_type.elem_type.map_type
+    maps.key_type, maps.value_type.tensor_type.elem_type = INT64, FLOAT
     return model
 
 
@@ -187,10 +176,6 @@ def no_finite_answer() -> ModelProto:
     return row_net([node("Div", "x zero", "y")], [constant("zero", np.float32(0))])
 
 
-def _drawing() -> GraphProto:
-    return branch([node("RandomUniformLike", "x", "t1", name="noise")])
-
-
 def _function(name: str, nodes: list[NodeProto]) -> FunctionProto:
     from onnx import helper
 
@@ -200,15 +185,12 @@ def _function(name: str, nodes: list[NodeProto]) -> FunctionProto:
 
 
 TRAPS = (
-    refused(random_numbers, "RandomNormalLike", "noise"),
-    refused(random_in_branch, "RandomUniformLike", "noise"),
-    refused(random_in_function, "Bernoulli", "coin"),
-    refused(dropout_in_training, "Dropout", "drop"),
-    refused(normalisation_in_training, "BatchNormalization", "norm"),
     refused(string_input, "'x'"),
     refused(string_output, "'y'"),
     refused(sequence_output, "'y'", "sequence"),
     refused(sequence_input, "'x'", "sequence"),
+    refused(optional_input, "'x'", "optional"),
+    refused(map_output, "'y'"),
     refused(input_without_shape, "'x'", "shape"),
     refused(weights_missing, "'lost'", "product"),
     refused(weights_to_be_fed, "'w0'", "make_a"),

@@ -10,7 +10,6 @@ from splitinfer.bench.traps.parts import (
     INT64,
     ROWS,
     ModelProto,
-    NodeProto,
     TensorProto,
     constant,
     conv,
@@ -60,6 +59,29 @@ def shape_read_late() -> ModelProto:
     return image_net(nodes, [*weights, constant("fours", [2, 2, 2, 2])])
 
 
+def parts_of_a_shape() -> ModelProto:
+    """Shape with a start and an end, and Size: a quotient of sizes is the new shape."""
+    nodes = [
+        node("Tanh", "b", "p"),
+        node("Shape", "b", "sides", start=2, end=4),
+        node("Size", "b", "all"),
+        conv("p", "q", "w1"),
+    ]
+    nodes += [
+        node("ReduceProd", "sides", "area", axes=[0]),
+        node("Div", "all area", "rows"),
+        node("Concat", "rows area", "target", axis=0),
+    ]
+    nodes += [node("Reshape", "q target", "r"), relu("r", "s"), node("Concat", "front sides", "back", axis=0)]
+    return image_net([*nodes, node("Reshape", "s back", "m")], [constant("front", [-1, CHANNELS])])
+
+
+def mixes_the_batch() -> ModelProto:
+    """A mean over the batch: two items at once are not two times one."""
+    nodes = [node("ReduceMean", "b", "mean", axes=[0]), node("Sub", "b mean", "p"), relu("p", "m")]
+    return image_net(nodes)
+
+
 def fixed_shapes() -> ModelProto:
     """All sizes are fixed, so what Shape gives is a constant, and no shape need cross."""
     model = open_batch()
@@ -101,40 +123,6 @@ def scalars_cross() -> ModelProto:
     return net(nodes, [value("x", "N T 8")], [value("y", "N T 8")], [constant("one", np.int64(1)), weight("w", 8, 8)])
 
 
-def positions() -> ModelProto:
-    """Position embeddings for an open length (Range, Gather), and a mask made by ConstantOfShape and Trilu."""
-    nodes = [node("Shape", "ids", "sizes"), node("Gather", "sizes one", "length"), node("Range", "zero length step", "at")]
-    nodes += [node("Gather", "words ids", "said"), node("Gather", "places at", "placed"), node("Add", "said placed", "h")]
-    nodes += [node("MatMul", "h w", "q"), node("Transpose", "h", "k", perm=[0, 2, 1]), node("MatMul", "q k", "scores")]
-    nodes += [node("Unsqueeze", "length axes", "rows"), node("Concat", "rows rows", "square", axis=0)]
-    nodes += [
-        node("ConstantOfShape", "square", "full", value=constant("", [-1e4])),
-        node("Trilu", "full one", "future", upper=1),
-    ]
-    nodes += [node("Add", "scores future", "masked"), node("Softmax", "masked", "share"), node("MatMul", "share h", "y")]
-    numbers = [
-        constant("zero", np.int64(0)),
-        constant("one", np.int64(1)),
-        constant("step", np.int64(1)),
-        constant("axes", [0]),
-    ]
-    weights = [weight("words", 50, 16), weight("places", 40, 16), weight("w", 16, 16), *numbers]
-    return net(nodes, [value("ids", "N T", INT64)], [value("y", "N T 16")], weights)
-
-
-def attention() -> ModelProto:
-    """Two transformer blocks over an open length with a mask; each splits heads by Shape, Gather, Concat, Reshape."""
-    nodes = [node("Gather", "words ids", "h0"), node("Cast", "mask", "real", to=1), node("Unsqueeze", "real middle", "wide")]
-    nodes += [node("Sub", "one wide", "hidden"), node("Mul", "hidden minus", "bias"), *_block("h0", "h1"), *_block("h1", "h2")]
-    nodes += [node("MatMul", "h2 out", "y")]
-    numbers = [constant("one", np.float32(1)), constant("minus", np.float32(-1e4)), constant("middle", [1, 2])]
-    numbers += [constant("heads", [2, 8]), constant("start", [0]), constant("stop", [2]), constant("flat", [16])]
-    drawn = [weight("words", 50, 16), *(weight(name, 16, 16) for name in "qkvf"), weight("out", 16, 4)]
-    norms = [constant("scale", np.ones(16, np.float32)), constant("shift", np.zeros(16, np.float32))]
-    ends = [value("ids", "N T", INT64), value("mask", "N T", INT64)], [value("y", "N T 4")]
-    return net(nodes, *ends, [*numbers, *drawn, *norms])
-
-
 def resize_by_computed_scales() -> ModelProto:
     """The scales of a Resize are a quotient of the sizes of two tensors, one of them the input."""
     nodes = [conv("x", "a", "w0", strides=[2, 2]), relu("a", "b"), conv("b", "c", "w1", strides=[2, 2]), relu("c", "d")]
@@ -166,52 +154,22 @@ def _reshapes() -> list[TensorProto]:
     return [constant(name, shape) for name, shape in shapes.items()]
 
 
-def _block(x: str, y: str) -> list[NodeProto]:
-    """Attention over two heads, and a feed-forward layer."""
-    nodes = [node("Shape", x, f"{y}_sizes"), node("Slice", f"{y}_sizes start stop", f"{y}_nt")]
-    nodes += [node("Concat", f"{y}_nt heads", f"{y}_split", axis=0), node("Concat", f"{y}_nt flat", f"{y}_join", axis=0)]
-    for part in "qkv":
-        nodes += [node("MatMul", f"{x} {part}", f"{y}_{part}"), node("Reshape", f"{y}_{part} {y}_split", f"{y}_{part}4")]
-        nodes += [node("Transpose", f"{y}_{part}4", f"{y}_{part}h", perm=[0, 2, 3, 1] if part == "k" else [0, 2, 1, 3])]
-    nodes += [node("MatMul", f"{y}_qh {y}_kh", f"{y}_scores"), node("Add", f"{y}_scores bias", f"{y}_masked")]
-    nodes += [node("Softmax", f"{y}_masked", f"{y}_share", axis=-1), node("MatMul", f"{y}_share {y}_vh", f"{y}_seen")]
-    nodes += [
-        node("Transpose", f"{y}_seen", f"{y}_back", perm=[0, 2, 1, 3]),
-        node("Reshape", f"{y}_back {y}_join", f"{y}_joined"),
-    ]
-    nodes += [node("Add", f"{x} {y}_joined", f"{y}_sum"), node("LayerNormalization", f"{y}_sum scale shift", f"{y}_norm")]
-    nodes += [node("MatMul", f"{y}_norm f", f"{y}_wide"), relu(f"{y}_wide", f"{y}_act"), node("Add", f"{y}_norm {y}_act", y)]
-    return nodes
-
-
 _SIDES = feeds(*({"x": (n, 3, h, w)} for n, h, w in ((1, 16, 16), (2, 24, 8), (1, 32, 20), (3, 8, 40))))
 _ONE = feeds({"x": (1, 3, 8, 8)}, {"x": np.full((1, 3, 8, 8), 0.5, np.float32)})
 _MASKS = feeds(*({"x": (n, 3, t, 8), "mask": (n, t)} for n, t in ((1, 16), (2, 5), (1, 1))))
 _LENGTHS = feeds(*({"x": (n, t, 8)} for n, t in ((1, 16), (2, 7), (3, 1))))
 
-
-def _ids(n: int, t: int) -> np.ndarray:
-    return (np.arange(n * t).reshape(n, t) * 7 % 50).astype(np.int64)
-
-
-def _mask(n: int, t: int) -> np.ndarray:
-    return (np.arange(t) < max(1, t - 2)).astype(np.int64) * np.ones((n, 1), np.int64)
-
-
-_WORDS = feeds(*({"ids": _ids(n, t)} for n, t in ((1, 16), (2, 5), (1, 40), (3, 1))))
-_MASKED = feeds(*({"ids": _ids(n, t), "mask": _mask(n, t)} for n, t in ((1, 12), (2, 5), (1, 40), (3, 1))))
-
 TRAPS = (
     cut(open_batch, IMAGES, "b", "flat", "r", "m"),
     cut(open_sides, _SIDES, "b", "d", "e"),
     cut(shape_read_late, IMAGES, "q", "s", "m"),
+    cut(parts_of_a_shape, IMAGES, "q", "s", "m"),
+    cut(mixes_the_batch, IMAGES, "b", "p", "m"),
     cut(fixed_shapes, _ONE, "b", "flat", "r", "m"),
     cut(literal_one, _ONE, "b", "p", "m"),
     cut(zero_and_minus_one, IMAGES, "p", "r", "m"),
     cut(lengths_of_one_name, _MASKS, {"b", "mask"}, "c"),
     cut(scalars_cross, _LENGTHS, "b", "c"),
-    cut(positions, _WORDS, "h", {"h", "scores"}),
-    cut(attention, _MASKED, "h0", "h1", "h2"),
     cut(resize_by_computed_scales, _SIDES, "b", {"b", "d"}, "f"),
     cut(length_of_a_loop, ROWS, "a", "b", "c"),
 )

@@ -36,6 +36,11 @@ _ONE = feeds({"x": (1, 3, 8, 8)})
 _TIMES = feeds(*({"x": (t, n, 8)} for t, n in ((5, 1), (2, 3))))
 
 
+def plain_chain() -> ModelProto:
+    """Nothing is hard: convolutions in a row."""
+    return image_net([relu("b", "m")])
+
+
 def absent_inputs() -> ModelProto:
     """Inputs that are left out are written as empty names: Clip without a minimum, Resize without a region."""
     nodes = [
@@ -127,6 +132,47 @@ def input_is_output() -> ModelProto:
     return model
 
 
+def no_dimensions() -> ModelProto:
+    """Input, output and all between are single numbers."""
+    nodes = [node("Mul", "x two", "a"), node("Exp", "a", "b"), node("Sub", "b x", "y")]
+    return net(nodes, [value("x", "")], [value("y", "")], [constant("two", np.float32(2))])
+
+
+def batch_of_four() -> ModelProto:
+    """The model takes four items, no more and no less."""
+    nodes = [
+        node("MatMul", "x w", "a"),
+        relu("a", "b"),
+        node("Reshape", "b pairs", "c"),
+        node("ReduceMean", "c", "y", axes=[1], keepdims=0),
+    ]
+    return net(nodes, [value("x", "4 8")], [value("y", "2 8")], [weight("w", 8, 8), constant("pairs", [2, 2, 8])])
+
+
+def outputs_by_identity() -> ModelProto:
+    """The same tensor goes out under three names, and the input under another."""
+    nodes = [
+        node("MatMul", "x w", "a"),
+        node("Identity", "a", "early"),
+        relu("a", "b"),
+        node("Identity", "b", "y"),
+        node("Identity", "b", "z"),
+    ]
+    outputs = [value(name, "N 8") for name in ("y", "b", "z", "early", "same")]
+    return net([*nodes, node("Identity", "x", "same")], [value("x", "N 8")], outputs, [weight("w", 8, 8)])
+
+
+def random_that_leads_nowhere() -> ModelProto:
+    """A node draws random numbers that no output needs, and a Dropout in training mode is switched off."""
+    nodes = [
+        node("RandomNormalLike", "b", "noise"),
+        node("Add", "noise b", "lost"),
+        node("Dropout", "b ratio off", "p"),
+        relu("p", "m"),
+    ]
+    return image_net(nodes, [constant("ratio", np.float32(0.5)), constant("off", np.bool_(False))])
+
+
 def nothing_but_identity() -> ModelProto:
     """No node computes anything: Identity, and a Dropout that drops nothing."""
     nodes = [node("Identity", "x", "a"), node("Dropout", "a", "b"), node("Identity", "b", "y")]
@@ -160,6 +206,7 @@ def _image_ends() -> tuple[list[ValueInfo], list[ValueInfo]]:
 
 
 TRAPS = (
+    cut(plain_chain, IMAGES, "a", "b", "c", "d"),
     cut(absent_inputs, _ONE, "p", "q", "m"),
     cut(absent_outputs, _TIMES, "a", "c"),
     cut(unread_outputs, IMAGES, "b", "q", "left", "m", never={"right", "mask", "at"}),
@@ -169,6 +216,10 @@ TRAPS = (
     cut(early_exit, IMAGES, "b", "d"),
     cut(output_that_goes_on, IMAGES, "b", "p", "m"),
     cut(input_is_output, IMAGES, "b", "m"),
+    cut(no_dimensions, feeds(*({"x": np.array(v, np.float32)} for v in (0.3, -2.0))), {"a", "x"}, {"b", "x"}),
+    cut(batch_of_four, feeds({"x": (4, 8)}), "a", "b", "c"),
+    cut(outputs_by_identity, ROWS, "a"),
+    cut(random_that_leads_nowhere, IMAGES, "b", "m"),
     cut(nothing_but_identity, ROWS),
     cut(long_chain, ROWS, "t0", "t150", "t298"),
     cut(read_twice_at_once, IMAGES, "p", {"q", "r"}, "m"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from splitinfer.bench.traps.parts import (
+    BOOL,
     CHANNELS,
     FLOAT,
     FLOAT16,
@@ -57,6 +58,16 @@ def sparse_coordinates() -> ModelProto:
     model = row_net([node("MatMul", "x w", "a"), relu("a", "b"), node("MatMul", "b w", "y")])
     model.graph.sparse_initializer.append(_sparse("w", flat=False))
     return model
+
+
+def sparse_in_body() -> ModelProto:
+    """The branch of an If has a sparse weight of its own."""
+    then, otherwise = branch([node("MatMul", "a w", "t1")]), branch([node("Neg", "a", "e1")])
+    then.sparse_initializer.append(_sparse("w", flat=True))
+    nodes = [node("MatMul", "x v", "a"), node("ReduceSum", "x", "sum", keepdims=0), node("Cast", "sum", "yes", to=BOOL)]
+    return row_net(
+        [*nodes, node("If", "yes", "b", then_branch=then, else_branch=otherwise), relu("b", "y")], [weight("v", 8, 8)]
+    )
 
 
 def sparse_constant() -> ModelProto:
@@ -179,6 +190,7 @@ TRAPS = (
     cut(shared_kernel, IMAGES, "p", "q", "m"),
     cut(sparse_weight, ROWS, "a", "b"),
     cut(sparse_coordinates, ROWS, "a", "b"),
+    cut(sparse_in_body, ROWS, "a", "b"),
     cut(sparse_constant, ROWS, "a", "b"),
     cut(listed_as_inputs, IMAGES, "b", "m"),
     cut(default_inputs, IMAGES, "b", "m"),

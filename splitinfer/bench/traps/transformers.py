@@ -1,65 +1,71 @@
-"""States, caches, attention, and operators that ONNX does not know or has known for a short time."""
+"""Transformers: heads, masks, positions over an open length, a cache of keys and values."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from splitinfer.bench.traps.parts import (
-    INT64,
-    ROWS,
-    ModelProto,
-    NodeProto,
-    TensorProto,
-    constant,
-    feeds,
-    net,
-    node,
-    normal,
-    relu,
-    value,
-    weight,
-)
+from splitinfer.bench.traps.parts import INT64, ModelProto, NodeProto, constant, feeds, net, node, normal, relu, value, weight
 from splitinfer.bench.traps.trap import cut
 
-_STATES = feeds(*({"x": (t, n, 8), "h": (1, n, 8), "c": normal(1, n, 8, seed=8)} for t, n in ((5, 1), (3, 2), (1, 1))))
 
-_LENGTHS = feeds(*({"x": (t, n, 8), "lengths": np.full(n, t, np.int32)} for t, n in ((16, 1), (3, 2))))
-
-_TEXTS = feeds(*({"x": (n, t, 16)} for n, t in ((1, 16), (2, 5), (3, 1))))
-
-
-def lstm_with_states() -> ModelProto:
-    """An LSTM whose states come in and go out, between layers; two of its three outputs are outputs of the model."""
-    nodes = [node("MatMul", "x w", "a"), node("LSTM", ["a", "lw", "lr", "lb", "", "h", "c"], "all h_out c_out", hidden_size=8)]
-    nodes += [node("Squeeze", "all one", "b"), relu("b", "d"), node("MatMul", "d w", "y")]
-    states = [value(name, "1 N 8") for name in ("h", "c")]
-    outputs = [value("y", "T N 8"), *(value(name, "1 N 8") for name in ("h_out", "c_out"))]
-    return net(nodes, [value("x", "T N 8"), *states], outputs, [*_recurrent(4), weight("w", 8, 8), constant("one", [1])])
-
-
-def gru_both_ways() -> ModelProto:
-    """Two GRUs in both directions, with lengths of their own for the items; the input is T, N, 8."""
-    nodes = [node("GRU", ["x", "lw", "lr", "lb", "lengths"], "both ends", hidden_size=8, direction="bidirectional")]
+def positions() -> ModelProto:
+    """Position embeddings for an open length (Range, Gather), and a mask made by ConstantOfShape and Trilu."""
+    nodes = [node("Shape", "ids", "sizes"), node("Gather", "sizes one", "length"), node("Range", "zero length step", "at")]
+    nodes += [node("Gather", "words ids", "said"), node("Gather", "places at", "placed"), node("Add", "said placed", "h")]
+    nodes += [node("MatMul", "h w", "q"), node("Transpose", "h", "k", perm=[0, 2, 1]), node("MatMul", "q k", "scores")]
+    nodes += [node("Unsqueeze", "length axes", "rows"), node("Concat", "rows rows", "square", axis=0)]
     nodes += [
-        node("Transpose", "both", "turned", perm=[0, 2, 1, 3]),
-        node("Reshape", "turned flat", "a"),
-        node("MatMul", "a w", "b"),
+        node("ConstantOfShape", "square", "full", value=constant("", [-1e4])),
+        node("Trilu", "full one", "future", upper=1),
     ]
-    nodes += [
-        node(
-            "GRU",
-            ["b", "lw", "lr", "lb", "lengths", "ends"],
-            ["", "y"],
-            hidden_size=8,
-            direction="bidirectional",
-            name="second",
-        )
+    nodes += [node("Add", "scores future", "masked"), node("Softmax", "masked", "share"), node("MatMul", "share h", "y")]
+    numbers = [
+        constant("zero", np.int64(0)),
+        constant("one", np.int64(1)),
+        constant("step", np.int64(1)),
+        constant("axes", [0]),
     ]
-    from onnx import TensorProto as Kind
+    weights = [weight("words", 50, 16), weight("places", 40, 16), weight("w", 16, 16), *numbers]
+    return net(nodes, [value("ids", "N T", INT64)], [value("y", "N T 16")], weights)
 
-    inputs = [value("x", "T N 8"), value("lengths", "N", Kind.INT32)]
-    weights = [*_recurrent(3, directions=2), constant("flat", [0, 0, 16]), weight("w", 16, 8)]
-    return net(nodes, inputs, [value("y", "2 N 8")], weights)
+
+def attention() -> ModelProto:
+    """Two transformer blocks over an open length with a mask; each splits heads by Shape, Gather, Concat, Reshape."""
+    nodes = [node("Gather", "words ids", "h0"), node("Cast", "mask", "real", to=1), node("Unsqueeze", "real middle", "wide")]
+    nodes += [node("Sub", "one wide", "hidden"), node("Mul", "hidden minus", "bias"), *_block("h0", "h1"), *_block("h1", "h2")]
+    nodes += [node("MatMul", "h2 out", "y")]
+    numbers = [constant("one", np.float32(1)), constant("minus", np.float32(-1e4)), constant("middle", [1, 2])]
+    numbers += [constant("heads", [2, 8]), constant("start", [0]), constant("stop", [2]), constant("flat", [16])]
+    drawn = [weight("words", 50, 16), *(weight(name, 16, 16) for name in "qkvf"), weight("out", 16, 4)]
+    norms = [constant("scale", np.ones(16, np.float32)), constant("shift", np.zeros(16, np.float32))]
+    ends = [value("ids", "N T", INT64), value("mask", "N T", INT64)], [value("y", "N T 4")]
+    return net(nodes, *ends, [*numbers, *drawn, *norms])
+
+
+def _block(x: str, y: str) -> list[NodeProto]:
+    """Attention over two heads, and a feed-forward layer."""
+    nodes = [node("Shape", x, f"{y}_sizes"), node("Slice", f"{y}_sizes start stop", f"{y}_nt")]
+    nodes += [node("Concat", f"{y}_nt heads", f"{y}_split", axis=0), node("Concat", f"{y}_nt flat", f"{y}_join", axis=0)]
+    for part in "qkv":
+        nodes += [node("MatMul", f"{x} {part}", f"{y}_{part}"), node("Reshape", f"{y}_{part} {y}_split", f"{y}_{part}4")]
+        nodes += [node("Transpose", f"{y}_{part}4", f"{y}_{part}h", perm=[0, 2, 3, 1] if part == "k" else [0, 2, 1, 3])]
+    nodes += [node("MatMul", f"{y}_qh {y}_kh", f"{y}_scores"), node("Add", f"{y}_scores bias", f"{y}_masked")]
+    nodes += [node("Softmax", f"{y}_masked", f"{y}_share", axis=-1), node("MatMul", f"{y}_share {y}_vh", f"{y}_seen")]
+    nodes += [
+        node("Transpose", f"{y}_seen", f"{y}_back", perm=[0, 2, 1, 3]),
+        node("Reshape", f"{y}_back {y}_join", f"{y}_joined"),
+    ]
+    nodes += [node("Add", f"{x} {y}_joined", f"{y}_sum"), node("LayerNormalization", f"{y}_sum scale shift", f"{y}_norm")]
+    nodes += [node("MatMul", f"{y}_norm f", f"{y}_wide"), relu(f"{y}_wide", f"{y}_act"), node("Add", f"{y}_norm {y}_act", y)]
+    return nodes
+
+
+def _ids(n: int, t: int) -> np.ndarray:
+    return (np.arange(n * t).reshape(n, t) * 7 % 50).astype(np.int64)
+
+
+def _mask(n: int, t: int) -> np.ndarray:
+    return (np.arange(t) < max(1, t - 2)).astype(np.int64) * np.ones((n, 1), np.int64)
 
 
 def key_value_cache() -> ModelProto:
@@ -76,16 +82,6 @@ def key_value_cache() -> ModelProto:
         constant("one", np.float32(1)),
     ]
     return net(nodes, inputs, outputs, [*drawn, *numbers, constant("minus", np.float32(-1e4))])
-
-
-def runtime_operators() -> ModelProto:
-    """Operators of com.microsoft one after the other, whose shapes ONNX cannot infer."""
-    ours = {"domain": "com.microsoft"}
-    nodes = [node("FusedGemm", "x w bias", "a", activation="Relu", **ours), node("FastGelu", "a bias", "b", **ours)]
-    nodes += [node("SkipLayerNormalization", "b a gamma", "c", **ours), node("FusedMatMul", "c w", "d", transB=1, **ours)]
-    nodes += [node("QuickGelu", "d", "e", **ours), relu("e", "f"), node("MatMul", "f w", "y")]
-    vectors = [constant("bias", normal(8, seed=3)), constant("gamma", np.ones(8, np.float32))]
-    return net(nodes, [value("x", "N 8")], [value("y", "N 8")], [weight("w", 8, 8), *vectors], com_microsoft=1)
 
 
 def runtime_attention() -> ModelProto:
@@ -118,11 +114,6 @@ def new_operators() -> ModelProto:
     return net(nodes, [value("x", "N T 16")], [value("y", "N T 16")], weights, opset=24)
 
 
-def _recurrent(gates: int, directions: int = 1) -> list[TensorProto]:
-    sizes = (directions, gates * 8, 8)
-    return [weight("lw", *sizes, gain=0.5), weight("lr", *sizes, gain=0.5), weight("lb", directions, gates * 16)]
-
-
 def _cached(x: str, y: str, at: int) -> list[NodeProto]:
     """Attention to the past and to itself."""
     nodes: list[NodeProto] = []
@@ -151,14 +142,15 @@ def _step(n: int, s: int, p: int) -> dict[str, object]:
     return {"ids": ids, "mask": np.ones((n, p + s), np.int64), **past}
 
 
+_WORDS = feeds(*({"ids": _ids(n, t)} for n, t in ((1, 16), (2, 5), (1, 40), (3, 1))))
+_MASKED = feeds(*({"ids": _ids(n, t), "mask": _mask(n, t)} for n, t in ((1, 12), (2, 5), (1, 40), (3, 1))))
+_TEXTS = feeds(*({"x": (n, t, 16)} for n, t in ((1, 16), (2, 5), (3, 1))))
 _STEPS = feeds(*(_step(n, s, p) for n, s, p in ((1, 1, 4), (2, 1, 7), (1, 5, 2))))
 
-
 TRAPS = (
-    cut(lstm_with_states, _STATES, {"a", "h", "c"}, "all", "d"),
-    cut(gru_both_ways, _LENGTHS, {"both", "ends", "lengths"}, {"b", "ends", "lengths"}),
+    cut(positions, _WORDS, "h", {"h", "scores"}),
+    cut(attention, _MASKED, "h0", "h1", "h2"),
     cut(key_value_cache, _STEPS, cuts_min=10),
-    cut(runtime_operators, ROWS, {"a", "b"}, "c", "d", "e", "f"),
     cut(runtime_attention, _TEXTS, "a", "b", "c", "d"),
     cut(new_operators, _TEXTS, "b", "e", "f", "h"),
 )

@@ -79,9 +79,11 @@ def test_late_binding_never_goes_past_what_is_held(rule, held, events):
 HEAVY = replace(PROFILE, peak_bytes=(0, 10, 20, 30))
 
 
-@pytest.mark.parametrize(("memory_bytes", "farthest"), [(None, 3), (30, 3), (29, 2), (5, 3)])
-def test_past_a_fixed_plan_the_device_goes_on_as_far_as_memory_allows(memory_bytes, farthest):
+@pytest.mark.parametrize(
+    ("memory_bytes", "holds", "farthest"), [(None, 3, 3), (30, 3, 3), (29, 3, 2), (5, 3, 3), (5, 2, 2), (None, 2, 2)]
+)
+def test_past_a_fixed_plan_the_device_goes_on_as_far_as_memory_allows(memory_bytes, holds, farthest):
     """At cut 2 with a budget below what that took already, nothing is allowed: then the answer counts."""
     one = Scheduler(Static(Plan(0, "int8")), Budget(memory_bytes=memory_bytes))
-    one.handle(ModelReady(model(), HEAVY, SCORES), 0.0)
+    one.handle(ModelReady(model(holds=holds), HEAVY, SCORES), 0.0)
     assert one.plan_from(2).cut == farthest

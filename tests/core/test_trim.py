@@ -67,6 +67,10 @@ def test_the_longest_head_that_fits(whole: Bundle, limit: int) -> None:
     assert kept == 3 or sizes[kept + 1] > limit
 
 
+def test_a_head_of_just_the_limit_fits(whole: Bundle) -> None:
+    assert [longest_head(whole, nbytes) for nbytes in head_bytes(whole)[1:]] == [1, 2, 3]
+
+
 def test_what_was_trimmed_can_be_trimmed_again_but_does_not_grow(whole: Bundle, tmp_path: Path) -> None:
     part = trim(whole, tmp_path / "part", 2)
     assert longest_head(part, 10**9) == 2

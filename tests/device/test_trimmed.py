@@ -227,6 +227,12 @@ def test_a_plan_that_needs_too_much_memory_is_not_chosen_however_bad_the_link(cl
         assert client.plan == Plan(3, "none")
 
 
+def test_what_takes_too_much_memory_is_not_even_loaded(heavy):
+    for budget, loaded in ((LIGHT, {(0, 1), (1, 2)}), (Budget(), {(0, 1), (1, 2), (2, 3)})):
+        with Client(heavy, budget=budget) as client:
+            assert client._driver.engine._ranges.keys() == loaded
+
+
 def test_an_answer_counts_more_than_memory(heavy, answer):
     with nobody_there() as (address, _), Client(heavy, address, budget=LIGHT, settings=static(1)) as client:
         result = client.infer(tiny_input())

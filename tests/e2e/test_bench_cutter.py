@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,7 +11,7 @@ import numpy as np
 import onnx
 import pytest
 
-from splitinfer.bench.cutter import building, cpu, frontier, zoo
+from splitinfer.bench.cutter import building, cpu, frontier, traps, zoo
 from splitinfer.bench.cutter.attempt import attempt
 from splitinfer.bench.zoo import MissingPackage, Specimen, drawn
 from splitinfer.build import BuildOptions
@@ -66,17 +65,15 @@ def test_traps_that_went_wrong_have_a_row_each(capsys, monkeypatch):
         "good": SimpleNamespace(right=True, cuts=3, worst_error=0.0, reason=""),
         "bad": SimpleNamespace(right=False, cuts=2, worst_error=0.5, reason="error 5.0e-01 at cut 1"),
     }
-    traps = SimpleNamespace(
-        TRAPS=[SimpleNamespace(name=name) for name in verdicts], judge=lambda trap, folder: verdicts[trap.name]
-    )
-    monkeypatch.setitem(sys.modules, "splitinfer.bench.traps", traps)
+    monkeypatch.setattr(traps, "TRAPS", [SimpleNamespace(name=name) for name in verdicts])
+    monkeypatch.setattr(traps, "judge", lambda trap, folder: verdicts[trap.name])
     [total, bad] = bench(capsys, "--only", "traps")
     assert total | {"value": 1, "goal": ">= 2", "met": False, "n": 2} == total
     assert bad | {"name": "trap bad: error 5.0e-01 at cut 1", "value": 0, "met": False, "n": 2} == bad
 
 
 def test_each_model_of_a_folder_is_cut_or_refused(tmp_path, capsys, monkeypatch):
-    monkeypatch.setitem(sys.modules, "splitinfer.bench.traps", SimpleNamespace(TRAPS=[]))
+    monkeypatch.setattr(traps, "TRAPS", [])
     models.save(models.residual(), tmp_path, "residual")
     models.save(random_net(), tmp_path, "random")
     (tmp_path / "noise.onnx").write_bytes(b"\xff" * 100)
@@ -120,13 +117,15 @@ def test_what_was_cut_but_cannot_be_compared_is_not_right(tmp_path):
     assert "not compared" in found.message
 
 
-def test_samples_are_only_what_has_an_axis_for_them():
-    assert specimen("plain").items().keys() == {"x"}
+def test_samples_are_items_or_else_the_whole_feed_twice():
+    assert specimen("plain").samples()["x"].shape == (2, 3, 16, 16)
     alone = {"x": np.zeros((1, 3), np.float32)}
     state = {"x": np.zeros((2, 3), np.float32), "state": np.zeros((3, 2), np.float32)}
     scalar = {"x": np.zeros((2, 3), np.float32), "rate": np.array(8)}
     for feed in (alone, state, scalar):
-        assert Specimen("net", missing, lambda feed=feed: feed).items() is None
+        samples = Specimen("net", missing, lambda feed=feed: feed).samples()
+        assert {name: array.shape for name, array in samples.items()} == {n: (2, *a.shape) for n, a in feed.items()}
+    assert Specimen("net", missing, lambda: alone, sampled=False).samples() is None
 
 
 # --- figures -----------------------------------------------------------------------------------------------------------------
@@ -137,8 +136,8 @@ def save_tiny(folder: Path) -> Path:
 
 
 def test_cpu_has_a_median_and_a_worst_cut_for_each_network_and_for_all(monkeypatch):
-    monkeypatch.setattr(cpu, "ROUNDS_MAX", 3)
-    monkeypatch.setattr(cpu, "ROUNDS_MIN", 3)
+    monkeypatch.setattr(cpu, "SESSIONS_MAX", 3)
+    monkeypatch.setattr(cpu, "SESSIONS_MIN", 3)
     monkeypatch.setattr(cpu, "build", partial(build_two_cuts, cpu.build))
     rows = cpu.measure(quiet, {"tiny": save_tiny, "absent": missing})
     assert [row.name.partition(",")[0] for row in rows] == [

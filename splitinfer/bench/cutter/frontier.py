@@ -36,7 +36,7 @@ def measure(tell: Callable[[str], None]) -> list[Row]:
 def _subjects() -> Iterator[tuple[str, Save, Callable[[], Samples]]]:
     """The networks with drawn inputs, then the rest of the zoo with its own."""
     yield from ((name, save, lambda: None) for name, save in NETWORKS.items())
-    yield from ((specimen.name, specimen.save, specimen.items) for specimen in ZOO if specimen.name not in NETWORKS)
+    yield from ((specimen.name, specimen.save, specimen.samples) for specimen in ZOO if specimen.name not in NETWORKS)
 
 
 def _rows(name: str, save: Save, samples: Callable[[], Samples]) -> list[Row]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 from splitinfer.bench.cutter.attempt import TOLERANCE, attempt
 from splitinfer.bench.rows import Row, at_least
+from splitinfer.bench.traps import TRAPS
+from splitinfer.bench.traps.judge import judge
 
 
 def measure(models: Path | None, tell: Callable[[str], None]) -> list[Row]:
@@ -23,15 +23,14 @@ def measure(models: Path | None, tell: Callable[[str], None]) -> list[Row]:
 
 
 def _ours(tell: Callable[[str], None]) -> list[Row]:
-    traps: Any = import_module("splitinfer.bench.traps")
     wrong = []
-    for trap in traps.TRAPS:
+    for trap in TRAPS:
         tell(f"  {trap.name}")
         with tempfile.TemporaryDirectory() as folder:
-            verdict = traps.judge(trap, Path(folder))
+            verdict = judge(trap, Path(folder))
         if not verdict.right:
             wrong.append(Row(f"trap {trap.name}: {verdict.reason}", 0, "right", at_least(1), n=verdict.cuts))
-    total = len(traps.TRAPS)
+    total = len(TRAPS)
     return [
         Row("traps cut right at every boundary, or rightly refused", total - len(wrong), "traps", at_least(total), n=total),
         *wrong,

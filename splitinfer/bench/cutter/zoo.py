@@ -27,7 +27,7 @@ def measure(tell: Callable[[str], None], zoo: Sequence[Specimen] = (*ZOO, *LARGE
 def _row(specimen: Specimen, folder: Path) -> Row:
     try:
         path = specimen.save(folder)
-        options = BuildOptions(name=specimen.name, samples=specimen.items())
+        options = BuildOptions(name=specimen.name, samples=specimen.samples())
     except SplitInferError as error:
         return missing(specimen.name, error)
     found = attempt(path, folder, lambda _bundle: specimen.feed(), options)

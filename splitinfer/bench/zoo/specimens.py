@@ -27,18 +27,23 @@ class Specimen:
         save: writes it into a folder; raises what says how to install it where it is missing.
         feed: makes inputs for it, several items at once where it takes several.
         exact: whether a half that differs by one bit is wrong: it computes with integers.
+        sampled: whether a build gets the feed as samples; else it draws inputs of its own, and scores no answers.
     """
 
     name: str
     save: Callable[[Path], Path]
     feed: Callable[[], Tensors]
     exact: bool = False
+    sampled: bool = True
 
-    def items(self) -> dict[str, np.ndarray] | None:
-        """The feed as samples of a build: one item each along axis 0 of every input; None where it has no such axis."""
-        feed = self.feed()
+    def samples(self) -> dict[str, np.ndarray] | None:
+        """The feed as samples of a build, at least two: its items, or, where it has no axis for them, the whole feed twice."""
+        if not self.sampled:
+            return None
+        feed = dict(self.feed())
         counts = {array.shape[:1] for array in feed.values()}
-        return dict(feed) if len(counts) == 1 and counts.pop() > (1,) else None
+        items = len(counts) == 1 and counts.pop() > (1,)
+        return feed if items else {name: np.stack([array, array]) for name, array in feed.items()}
 
 
 def _made(name: str, make: Callable[[], onnx.ModelProto]) -> Callable[[Path], Path]:
@@ -66,7 +71,7 @@ def _qdq(name: str, per_channel: bool) -> Specimen:
 
 LITE0 = Specimen("efficientnet_lite0", _made("efficientnet_lite0", efficientnet_lite0), quantised.images)
 MINILM = Specimen("minilm_l6_v2", _made("minilm_l6_v2", minilm.minilm), minilm.samples)
-DEEP = Specimen("deep_5000", _made("deep_5000", drawn.deep), drawn.maps)
+DEEP = Specimen("deep_5000", _made("deep_5000", drawn.deep), drawn.maps, sampled=False)
 
 ZOO = (
     LITE0,
@@ -81,5 +86,5 @@ ZOO = (
 )
 """What people run, except for its size."""
 
-LARGE = (DEEP, Specimen("huge_2.2gb", drawn.huge, drawn.words))
+LARGE = (DEEP, Specimen("huge_2.2gb", drawn.huge, drawn.words, sampled=False))
 """What a cutter may choke on."""

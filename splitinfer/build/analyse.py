@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from splitinfer.build import gate, tryout
 from splitinfer.build.boundaries import Order, orders
 from splitinfer.build.dims import fold_shapes
 from splitinfer.build.functions import inline
-from splitinfer.build.graph import DTYPES, Graph
+from splitinfer.build.graph import DEQUANTISE, DTYPES, Graph
 from splitinfer.build.image import Preprocessing, fold
 from splitinfer.build.load import content_hash, read, simplify
 from splitinfer.build.options import BuildOptions
@@ -52,6 +52,17 @@ class Analysis:
     def batches(self) -> bool:
         """Whether several items can be run at once."""
         return len(self.feeds) > 1
+
+    @property
+    def fragile(self) -> bool:
+        """Whether the runtime may compute a node with other numbers when other nodes stand around it (quantised, float16)."""
+        return any(node.op_type == DEQUANTISE for node in self.graph.model.graph.node) or any(
+            self.graph.carrier(name) for step in self.graph.steps for name in step.makes
+        )
+
+    def without(self, wrong: Mapping[tuple[str, ...], str]) -> Analysis:
+        """The same, where some live sets cannot be cut at, each for a reason."""
+        return replace(self, orders=tuple(order.without(wrong) for order in self.orders))
 
     @property
     def hidden(self) -> frozenset[str]:

@@ -11,7 +11,7 @@ An order is not unique (`order`), and all cuts of a bundle come from one, becaus
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from splitinfer.build.crossing import Crossing, crossings
 from splitinfer.build.graph import Graph, Step, operations
@@ -49,6 +49,11 @@ class Order:
     graph: Graph
     steps: tuple[Step, ...]
     boundaries: tuple[Boundary, ...]
+
+    def without(self, wrong: Mapping[tuple[str, ...], str]) -> Order:
+        """The same, where some live sets cannot be cut at, each for a reason."""
+        changed = (replace(b, why_not=wrong[b.live]) if b.live in wrong else b for b in self.boundaries)
+        return replace(self, boundaries=tuple(changed))
 
 
 def orders(graph: Graph, hidden: Collection[str] = ()) -> tuple[Order, ...]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from difflib import get_close_matches
 
 from splitinfer.build.boundaries import Boundary, Order, through
@@ -21,19 +21,11 @@ class Kept:
         order: that they come from.
         boundaries: by position, the first and the last included.
         frontier: how they were chosen; None where somebody else chose.
-        wrong: live sets that were left out because head and tail did not give the right answer there, and what they did.
     """
 
     order: Order
     boundaries: tuple[Boundary, ...]
     frontier: Frontier | None = None
-    wrong: Mapping[tuple[str, ...], str] = field(default_factory=dict)
-
-    def without(self, wrong: Mapping[tuple[str, ...], str]) -> Kept:
-        """The same, but for some inner boundaries, given by their live sets with what is wrong there."""
-        first, *inner, last = self.boundaries
-        boundaries = (first, *(boundary for boundary in inner if boundary.live not in wrong), last)
-        return replace(self, boundaries=boundaries, wrong={**self.wrong, **wrong})
 
 
 def frontier(orders: Sequence[Order], max_cuts: int, image: bool) -> Kept:

@@ -95,7 +95,7 @@ def follow(nodes: Iterable[onnx.NodeProto], known: Known, dims: Dims, redefined:
         The outputs of the nodes of which at least the shape is known.
     """
     followed: dict[str, Integers] = {}
-    scope = _Scope(ChainMap(followed, known), dims)
+    scope = _Scope(ChainMap(followed, dict(known)), dims)
     for node in nodes:
         rule = _RULES.get(node.op_type)
         if rule is None or not node.output or node.domain not in DEFAULT_DOMAINS or node.op_type in redefined:

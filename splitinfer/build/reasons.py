@@ -37,8 +37,8 @@ def explain(kept: Kept, model_hash: str, image: bool = False) -> tuple[Place, ..
             nbytes=boundary.nbytes,
             depth=depth(boundary, whole),
             kept=boundary.position in positions,
-            offered=boundary.why_not is None and boundary.live not in kept.wrong,
-            why=_of_an_end(boundary) or _objection(kept, boundary) or why(boundary, boundary.position in positions),
+            offered=boundary.why_not is None,
+            why=_of_an_end(boundary) or boundary.why_not or why(boundary, boundary.position in positions),
         )
         for boundary in order.boundaries
     )
@@ -48,10 +48,6 @@ def _of_an_end(boundary: Boundary) -> str | None:
     if boundary.position == 0:
         return "the input crosses: all is done in the cloud"
     return None if boundary.live else "nothing crosses: all is done on the device"
-
-
-def _objection(kept: Kept, boundary: Boundary) -> str | None:
-    return kept.wrong.get(boundary.live) or boundary.why_not
 
 
 def _as_asked(boundary: Boundary, kept: bool) -> str:

@@ -70,19 +70,20 @@ def _naming(model: Path) -> Iterator[None]:
 
 
 def _cut(analysis: Analysis, options: BuildOptions, trial: Trial, scratch: Path) -> tuple[Draft, Bundle]:
-    """The draft of a bundle in which every cut was checked, and that bundle. Wrong inner cuts are left out, one by one."""
-    options.tell("cut", 0, 1)
-    kept = _chosen(analysis, options)
-    options.tell("cut", 1, 1)
+    """The draft of a bundle in which every cut was checked, and that bundle. Where inner cuts are wrong, others are chosen."""
     while True:
+        options.tell("cut", 0, 1)
+        kept = _chosen(analysis, options)
         made = draft(analysis, kept, options)
-        bundle = write(scratch / f"{len(kept.boundaries)} cuts", made)
-        found = check.check(trial, bundle, analysis.feeds, analysis.uncut, partial(options.tell, "check"))
+        options.tell("cut", 1, 1)
+        bundle = write(Path(tempfile.mkdtemp(dir=scratch), "bundle"), made)
+        tell = partial(options.tell, "check")
+        found = check.check(trial, bundle, analysis.feeds, analysis.uncut, tell, each=analysis.fragile)
         wrong = [one for one in found if not one.ok]
         if not wrong:
             return made, bundle
         _refuse(bundle, wrong, options)
-        kept = kept.without({kept.boundaries[one.index].live: one.objection for one in wrong})
+        analysis = analysis.without({kept.boundaries[one.index].live: one.objection for one in wrong})
 
 
 def _chosen(analysis: Analysis, options: BuildOptions) -> cuts.Kept:

@@ -51,7 +51,7 @@ def dropout_in_training() -> ModelProto:
 
 
 def normalisation_in_training() -> ModelProto:
-    """A BatchNormalization in training mode: its answer depends on who else is in the batch."""
+    """A BatchNormalization in training mode: the runtime changes its weights in every run, and so the next answer."""
     nodes = [node("BatchNormalization", "b s s s s", "m mean var", name="norm", training_mode=1)]
     return image_net(nodes, [constant("s", np.ones(8, np.float32))])
 

@@ -195,7 +195,7 @@ TRAPS = (
     cut(loop_counts_the_input, _COUNTS, {"h", "times"}, {"rows", "last"}),
     cut(scan_captures, _LENGTHS, {"items", "start", "offset"}, "all"),
     cut(if_is_everything, _FLAGS),
-    cut(condition_known, IMAGES, "b", "m"),
+    cut(condition_known, IMAGES, "b", "d"),
     cut(branches_nested_deep, SIGNS, "b", "m"),
     cut(branches_of_other_rank, _ROWS_BOTH, "h", "flat"),
 )

@@ -64,6 +64,25 @@ def branches_share_names() -> ModelProto:
     return image_net([*_positive("yes"), first, second, node("Add", "p q", "m")], [_zero()])
 
 
+def branches_share_weight_names() -> ModelProto:
+    """Large weights of two branches have one name and different values."""
+
+    def convolved(seed: str, y: str) -> GraphProto:
+        kernel = weight(seed, CHANNELS, CHANNELS, 3, 3)
+        kernel.name = "k"
+        return branch([conv("b", y, "k")], [kernel])
+
+    return image_net(_decided("yes", convolved("one", "t1"), convolved("two", "e1")), [_zero()])
+
+
+def shape_in_branch() -> ModelProto:
+    """A branch reads a big tensor of the head for its shape alone."""
+    then = branch([node("Shape", "b", "sizes"), node("Expand", "q sizes", "t1")])
+    otherwise = branch([node("Shape", "b", "sizes2"), node("ConstantOfShape", "sizes2", "e1")])
+    middle = [node("ReduceMean", "b", "p", axes=[2, 3]), relu("p", "q")]
+    return image_net([*middle, *_decided("yes", then, otherwise)], [_zero()])
+
+
 def if_in_loop() -> ModelProto:
     """An If in a Loop captures a weight and a tensor of the head two levels up."""
     inner = node(
@@ -190,6 +209,8 @@ TRAPS = (
     cut(if_captures_weight, SIGNS, "b", "m", "d"),
     cut(if_captures_late, SIGNS, {"b", "s"}, "m"),
     cut(branches_share_names, SIGNS, "b", {"b", "p"}, "m"),
+    cut(branches_share_weight_names, SIGNS, "b", "m"),
+    cut(shape_in_branch, SIGNS, "b", "m"),
     cut(if_in_loop, IMAGES, {"a", "b"}, "m"),
     cut(loop_captures_tensor, IMAGES, {"a", "b"}, "m"),
     cut(loop_counts_the_input, _COUNTS, {"h", "times"}, {"rows", "last"}),

@@ -118,6 +118,18 @@ def function_of_other_opset() -> ModelProto:
     return model
 
 
+def function_overloads() -> ModelProto:
+    """Two functions have the same name and differ in their overload."""
+    first, second = _call("Bend", "b", "p"), _call("Bend", "p", "m")
+    first.overload, second.overload = "soft", "hard"
+    model = image_net([first, second], ours=1)
+    for overload, op in (("soft", "Softplus"), ("hard", "HardSigmoid")):
+        function = _function("Bend", "v", "out", [node(op, "v", "t"), node("Sub", "t v", "out")])
+        function.overload = overload
+        model.functions.append(function)
+    return model
+
+
 def function_in_body() -> ModelProto:
     """A function is called in the branches of an If alone."""
     then, otherwise = branch([_call("Twice", "b", "t1")]), branch([_call("Twice", "p", "e1")])
@@ -164,6 +176,7 @@ TRAPS = (
     cut(function_with_body, _FLAGS, {"a", "flag"}, {"c", "flag"}),
     cut(function_names_collide, IMAGES, "s", {"s", "v"}, "out", "m"),
     cut(function_of_other_opset, IMAGES, "b", "p", "m"),
+    cut(function_overloads, IMAGES, "b", "p", "m"),
     cut(function_in_body, _SIGNS, {"b", "p"}, "m"),
     cut(function_with_optional_ends, IMAGES, "b", "p", "m"),
 )

@@ -111,6 +111,18 @@ def lengths_of_one_name() -> ModelProto:
     )
 
 
+def sizes_of_one_name() -> ModelProto:
+    """Two inputs have open dimensions of one name, but not of one size: the shape of one tells nothing of the other."""
+    nodes = [
+        node("MatMul", "keys w", "a"),
+        relu("a", "b"),
+        node("ReduceMean", "b", "mean", axes=[0]),
+        node("Shape", "x", "sizes"),
+    ]
+    nodes += [node("Expand", "mean sizes", "wide"), node("MatMul", "wide w", "y")]
+    return net(nodes, [value("x", "N 8"), value("keys", "N 8")], [value("y", "N 8")], [weight("w", 8, 8)])
+
+
 def scalars_cross() -> ModelProto:
     """Numbers without a dimension are alive at most boundaries: a length and a mean."""
     nodes = [
@@ -157,6 +169,7 @@ def _reshapes() -> list[TensorProto]:
 _SIDES = feeds(*({"x": (n, 3, h, w)} for n, h, w in ((1, 16, 16), (2, 24, 8), (1, 32, 20), (3, 8, 40))))
 _ONE = feeds({"x": (1, 3, 8, 8)}, {"x": np.full((1, 3, 8, 8), 0.5, np.float32)})
 _MASKS = feeds(*({"x": (n, 3, t, 8), "mask": (n, t)} for n, t in ((1, 16), (2, 5), (1, 1))))
+_KEYS = feeds(*({"x": (n, 8), "keys": (k, 8)} for n, k in ((1, 1), (2, 5), (4, 3))))
 _LENGTHS = feeds(*({"x": (n, t, 8)} for n, t in ((1, 16), (2, 7), (3, 1))))
 
 TRAPS = (
@@ -169,6 +182,7 @@ TRAPS = (
     cut(literal_one, _ONE, "b", "p", "m"),
     cut(zero_and_minus_one, IMAGES, "p", "r", "m"),
     cut(lengths_of_one_name, _MASKS, {"b", "mask"}, "c"),
+    cut(sizes_of_one_name, _KEYS, "wide"),
     cut(scalars_cross, _LENGTHS, "b", "c"),
     cut(resize_by_computed_scales, _SIDES, "b", {"b", "d"}, "f"),
     cut(length_of_a_loop, ROWS, "a", "b", "c"),

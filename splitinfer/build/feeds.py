@@ -36,7 +36,7 @@ def random_feed(graph: Graph, batch: int, guess: Guess = GUESSES[0]) -> Tensors:
         guess: of other open dimensions.
     """
     random = np.random.default_rng(0)
-    sizes = _dimension_names(graph, batch)
+    sizes = _named_sizes(graph, batch, guess)
     return {name: _random(random, graph.values[name], sizes, batch, guess) for name in graph.inputs}
 
 
@@ -105,14 +105,19 @@ def has_open_sizes(graph: Graph) -> bool:
     return any(None in (dims_of(graph.values[name]) or ())[1:] for name in graph.inputs)
 
 
-def _dimension_names(graph: Graph, batch: int) -> dict[str, int]:
-    """Sizes of the named dimensions: what is the batch of one input is the batch wherever its name stands."""
-    sizes: dict[str, int] = {}
-    for name in graph.inputs:
-        dims = graph.values[name].type.tensor_type.shape.dim
-        if len(dims) and dims[0].dim_param:
-            sizes[dims[0].dim_param] = batch
-    return sizes
+def _named_sizes(graph: Graph, batch: int, guess: Guess) -> dict[str, int]:
+    """Sizes of the dimensions that have a name: one name is one size, in all inputs; "P + S" is the sum of two."""
+    every = [graph.values[name].type.tensor_type.shape.dim for name in graph.inputs]
+    sizes = {dims[0].dim_param: batch for dims in every if len(dims)}
+    sums = {dim.dim_param for dims in every for dim in dims if "+" in dim.dim_param}
+    for dims in every:
+        guessed = _guessed([dim.dim_value if dim.HasField("dim_value") else None for dim in dims], batch, guess)
+        for dim, size in zip(dims, guessed, strict=True):
+            sizes.setdefault(dim.dim_param, size)
+    for name in sums:
+        parts = [part.strip() for part in name.split("+")]
+        sizes[name] = sum(int(part) if part.isdigit() else sizes.get(part, guess.length) for part in parts)
+    return {name: size for name, size in sizes.items() if name}
 
 
 def _random(
@@ -140,7 +145,7 @@ def _guessed(dims: Sequence[int | None], batch: int, guess: Guess = GUESSES[0]) 
     The batch is axis 0, or the only open one behind a fixed axis 0 (the state of a recurrent network).
     """
     state = len(dims) == 3 and dims[0] is not None and dims.count(None) == 1
-    side = guess.plane if len(dims) == 4 else guess.length
+    side = guess.plane if len(dims) == 4 and dims[1:].count(None) > 1 else guess.length
     return [dim if dim is not None else batch if state or not axis else side for axis, dim in enumerate(dims)]
 
 

@@ -16,8 +16,6 @@ from splitinfer.build.trial import Trial
 from splitinfer.bundle import Bundle
 
 PENDING = {
-    "lengths_of_one_name": "a named dimension gets two sizes on trial",
-    "key_value_cache": "a dimension called 'P + S' is not the sum of P and S on trial",
     "half_goes_out_early": "a float16 tensor that is an output does not cross",
     "input_is_output": "an output that is an input is refused",
     "normalisation_in_training": "it is cut, though each run answers otherwise",

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Set
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from splitinfer.bench.traps.parts import Feeds, ModelProto
 from splitinfer.model import Tensors
@@ -72,30 +72,19 @@ Crossing = str | Set[str]
 
 
 def cut(
-    model: Callable[[], ModelProto],
-    feeds: Feeds,
-    *must_cross: Crossing,
-    never: Set[str] = frozenset(),
-    cuts_min: int = 2,
-    exact: bool = False,
-    files: Files = one_file,
-    same_as: Callable[[], ModelProto] | None = None,
+    model: Callable[[], ModelProto], feeds: Feeds, *must_cross: Crossing, never: Set[str] = frozenset(), **fields: Any
 ) -> Trap:
-    """A trap that is to be cut. Name and reason are those of the function that makes it."""
+    """A trap that is to be cut. Name and reason are those of the function that makes it.
+
+    Args:
+        model: makes it.
+        feeds: inputs to compare with.
+        must_cross: live sets; a tensor that crosses alone is written as its name.
+        never: tensors that must not cross.
+        fields: further ones of `Trap`.
+    """
     sets = tuple(frozenset({tensors}) if isinstance(tensors, str) else frozenset(tensors) for tensors in must_cross)
-    return Trap(
-        model.__name__,
-        _why(model),
-        model,
-        "cut",
-        feeds,
-        must_cross=sets,
-        never_cross=frozenset(never),
-        cuts_min=cuts_min,
-        exact=exact,
-        files=files,
-        same_as=same_as,
-    )
+    return Trap(model.__name__, _why(model), model, "cut", feeds, sets, frozenset(never), **fields)
 
 
 def refused(

@@ -17,6 +17,7 @@ from splitinfer.build.graph import DEQUANTISE, DTYPES, Graph
 from splitinfer.build.image import Preprocessing, fold
 from splitinfer.build.load import content_hash, read, simplify
 from splitinfer.build.options import BuildOptions
+from splitinfer.build.signs import unsign
 from splitinfer.build.target import Target, conform
 from splitinfer.build.tryout import Answer, Load
 from splitinfer.errors import EngineError, UnsupportedModel
@@ -91,6 +92,7 @@ def analyse(path: Path, options: BuildOptions, load: Load) -> Analysis:
     if target is not None:
         conform(model, target)
     fold_shapes(model)
+    unsign(model)
     gate.check_bytes(model)
     options.tell("load", 1, 3)
     opset = min((opset.version for opset in model.opset_import if not opset.domain), default=OPSET_MIN)

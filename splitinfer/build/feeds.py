@@ -78,7 +78,7 @@ def sample_feeds(specs: Sequence[TensorSpec], samples: Mapping[str, Array], batc
     total = counts.pop()
     whole = {spec.name for spec in specs if samples[spec.name].ndim > len(spec.shape)}
     if whole:
-        return [{n: a[at] if n in whole else a[at : at + 1] for n, a in samples.items()} for at in range(total)]
+        return [{n: a[at, ...] if n in whole else a[at : at + 1] for n, a in samples.items()} for at in range(total)]
     step = specs[0].shape[0] or batch
     if total % step and specs[0].shape[0] is not None:
         raise InvalidInput(f"the model takes {step} items at once, {total} samples do not divide by that")

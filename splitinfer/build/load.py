@@ -18,7 +18,7 @@ import onnx
 from google.protobuf.message import DecodeError
 
 from splitinfer.build import dims, gate
-from splitinfer.build.nodes import bodies, label, reads, rename, with_inner
+from splitinfer.build.nodes import DEFAULT_DOMAINS, bodies, integer, label, reads, rename, with_inner
 from splitinfer.build.weights import SMALL_BYTES, Weights, is_outside, nbytes_of, skeleton
 from splitinfer.errors import UnsupportedModel
 
@@ -278,8 +278,14 @@ def _refuse_missing_weights(model: onnx.ModelProto) -> None:
 def _refuse_random(model: onnx.ModelProto) -> None:
     true = {tensor.name for tensor in model.graph.initializer if tensor.data_type == onnx.TensorProto.BOOL and _is_true(tensor)}
     for node in with_inner((*model.graph.node, *(node for function in model.functions for node in function.node))):
+        if node.domain not in DEFAULT_DOMAINS:
+            continue
+        if node.op_type == "BatchNormalization" and integer(node, "training_mode", 0):
+            raise UnsupportedModel(
+                f"{label(node)} is in training mode: what it learns changes the next answer, export the model for inference"
+            )
         trains = node.op_type == "Dropout" and len(node.input) > 2 and node.input[2] in true
-        if (node.op_type in RANDOM or trains) and node.domain in ("", "ai.onnx"):
+        if node.op_type in RANDOM or trains:
             hint = ": export the model for inference, not for training" if trains else ""
             raise UnsupportedModel(
                 f"{label(node)} draws random numbers: two halves would not give the answer of the whole{hint}"

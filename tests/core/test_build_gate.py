@@ -242,13 +242,13 @@ def test_a_function_is_defined_once() -> None:
 
 
 def test_nesting_and_nodes_are_bounded() -> None:
-    gate.check(hostile.nested(32), PATH)
-    assert "32 bodies deep" in refused(hostile.nested(33))
-    gate.check(hostile.deep_calls(32), PATH)
-    assert "over 32 deep" in refused(hostile.deep_calls(33))
+    gate.check(hostile.nested(28), PATH)
+    assert "28 bodies deep" in refused(hostile.nested(29))
+    gate.check(hostile.deep_calls(28), PATH)
+    assert "over 28 deep" in refused(hostile.deep_calls(29))
     outer_first = hostile.deep_calls(2000)
     outer_first.functions.reverse()
-    assert "over 32 deep" in refused(outer_first)
+    assert "over 28 deep" in refused(outer_first)
     assert "more than 200000" in refused(hostile.laughs(10))
     assert "4002 bodies" in refused(hostile.many_branches(2001))
 

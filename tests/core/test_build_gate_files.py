@@ -66,7 +66,7 @@ FILES: dict[str, Callable[[], onnx.ModelProto | bytes]] = {
     "cycle": hostile.cycle,
     "custom operator": lambda: hostile.chained(helper.make_node("Evil", ["x"], ["y"], domain="com.evil")),
     "compiled blob": lambda: hostile.chained(helper.make_node("EPContext", ["x"], ["y"], domain="com.microsoft")),
-    "nested branches": lambda: hostile.nested(40),
+    "nested branches": lambda: hostile.nested(30),
     "bottomless": lambda: bottomless(3000),
     "calls itself": hostile.mutual_calls,
     "laughs": lambda: hostile.laughs(15),

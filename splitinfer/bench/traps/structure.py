@@ -25,7 +25,7 @@ from splitinfer.bench.traps.parts import (
     value,
     weight,
 )
-from splitinfer.bench.traps.trap import cut
+from splitinfer.bench.traps.trap import cut, refused
 
 _TWO = feeds(*({"x": (n, 3, 8, 8), "z": (n, 5)} for n in (1, 2, 3)))
 
@@ -215,7 +215,7 @@ TRAPS = (
     cut(input_in_the_middle, IMAGES, {"b", "x"}, {"c", "x"}, "d"),
     cut(early_exit, IMAGES, "b", "d"),
     cut(output_that_goes_on, IMAGES, "b", "p", "m"),
-    cut(input_is_output, IMAGES, "b", "m"),
+    refused(input_is_output, "x"),
     cut(no_dimensions, feeds(*({"x": np.array(v, np.float32)} for v in (0.3, -2.0))), {"a", "x"}, {"b", "x"}),
     cut(batch_of_four, feeds({"x": (4, 8)}), "a", "b", "c"),
     cut(outputs_by_identity, ROWS, "a"),

@@ -21,7 +21,7 @@ NODES_MAX = 200_000
 BODIES_MAX = 4_000
 """Of a model. Shape inference takes longer with the square of their number: about a second for as many."""
 
-DEPTH_MAX = 32
+DEPTH_MAX = 28
 """Bodies within bodies, and functions that call functions."""
 
 _BLOBS = frozenset({"EPContext", "Snpe"})

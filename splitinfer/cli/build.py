@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from splitinfer.bundle import Bundle
+from splitinfer.bundle import Bundle, frontier_loss
 from splitinfer.cli.bundle import left_out
 from splitinfer.cli.feeds import read_arrays
 from splitinfer.cli.inspect import describe
@@ -122,6 +122,9 @@ def _report(bundle: Bundle, scored: bool) -> None:
         ("cut", "id", "name", "depth", "bytes"),
         [(c.index, c.id, c.name[:48], c.depth, kilobytes(c.nbytes)) for c in model.cuts],
     )
+    if (lost := frontier_loss(bundle.info.build)) is not None:
+        mean, worst = (f"{100 * share:.2g} %" for share in lost)
+        click.echo(f"Of the latency with every boundary, these cuts lose {mean} on average and {worst} at worst (estimated).")
     if not scored:
         click.echo(
             "Without --samples only lossless plans and half are offered; int8, int6, int4 and image codecs need samples."

@@ -11,12 +11,12 @@ import onnx
 
 from splitinfer.build import gate, tryout
 from splitinfer.build.boundaries import Order, orders
-from splitinfer.build.dims import fold_shapes
 from splitinfer.build.functions import inline
 from splitinfer.build.graph import DEQUANTISE, DTYPES, Graph
 from splitinfer.build.image import Preprocessing, fold
 from splitinfer.build.load import content_hash, read, simplify
 from splitinfer.build.options import BuildOptions
+from splitinfer.build.shapes import fold_shapes
 from splitinfer.build.signs import unsign
 from splitinfer.build.target import Target, conform
 from splitinfer.build.tryout import Answer, Load

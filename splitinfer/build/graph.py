@@ -16,9 +16,9 @@ import numpy as np
 import onnx
 from onnx import TensorProto
 
-from splitinfer.build.dims import unsure
 from splitinfer.build.load import infer
 from splitinfer.build.nodes import reads
+from splitinfer.build.shapes import unsure
 from splitinfer.build.weights import Weights
 from splitinfer.model import TensorSpec
 

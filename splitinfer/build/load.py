@@ -17,7 +17,7 @@ import numpy as np
 import onnx
 from google.protobuf.message import DecodeError
 
-from splitinfer.build import dims, gate
+from splitinfer.build import gate, shapes
 from splitinfer.build.nodes import DEFAULT_DOMAINS, bodies, integer, label, reads, rename, with_inner
 from splitinfer.build.weights import SMALL_BYTES, Weights, is_outside, nbytes_of, skeleton
 from splitinfer.errors import UnsupportedModel
@@ -212,7 +212,7 @@ def infer(model: onnx.ModelProto) -> onnx.ModelProto:
         UnsupportedModel: types or shapes contradict each other.
     """
     try:
-        return dims.infer(model, data_prop=True)
+        return shapes.infer(model, data_prop=True)
     except onnx.shape_inference.InferenceError as error:
         raise UnsupportedModel(f"the types or shapes of the model contradict each other: {_first_line(error)}") from error
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from splitinfer.build.dims import fold_shapes
+from splitinfer.build.shapes import fold_shapes
 from tests import hostile_models as hostile
 from tests import models
 from tests.models import FLOAT

@@ -8,7 +8,7 @@ import pytest
 from onnx import helper, numpy_helper
 
 from splitinfer.build import gate
-from splitinfer.build.dims import infer
+from splitinfer.build.shapes import infer
 from splitinfer.errors import UnsupportedModel
 from tests import hostile_models as hostile
 from tests import models

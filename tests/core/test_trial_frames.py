@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from splitinfer.build.trial_frames import BadFrame, Channel, Message
+from splitinfer.build.trial.frames import BadFrame, Channel, Message
 from splitinfer.errors import InvalidInput
 
 SCALARS = st.one_of(hnp.boolean_dtypes(), hnp.integer_dtypes(endianness="<"), hnp.floating_dtypes(endianness="<"))

@@ -13,10 +13,9 @@ from math import prod
 import onnx
 from onnx.inliner import inline_local_functions
 
-from splitinfer.build import told
-from splitinfer.build.dims import infer
 from splitinfer.build.gate.tensors import nbytes_of
 from splitinfer.build.nodes import label, reads
+from splitinfer.build.shapes import infer, told
 from splitinfer.errors import UnsupportedModel
 
 TENSOR_MAX_BYTES = 2 << 30

@@ -15,7 +15,7 @@ import onnx
 from google.protobuf.message import Message
 from onnx import TensorProto
 
-from splitinfer.build.lower import lower
+from splitinfer.build.target.lower import lower
 from splitinfer.errors import InvalidInput, UnsupportedModel
 
 _RUNTIMES: dict[int, tuple[int, int, int]] = {

@@ -11,8 +11,8 @@ from onnx import NodeProto, TensorProto, defs, helper, numpy_helper
 
 from splitinfer.build.names import declared
 from splitinfer.build.nodes import attribute, bodies, integer, reads
-from splitinfer.build.passes import Pass
 from splitinfer.build.schemas import constant_of
+from splitinfer.build.target.passes import Pass
 
 _NORMALIZATIONS = frozenset({"LayerNormalization", "RMSNormalization"})
 _FIRST_WITH_AXES_AS_INPUT = 18

@@ -1,4 +1,4 @@
-"""The process that a trial starts: `python -m splitinfer.build.trial_child SECONDS BYTES`, with a socket as standard input.
+"""The process that a trial starts: `python -m splitinfer.build.trial.child SECONDS BYTES`, with a socket as standard input.
 
 It answers one request after the other and ends when the other side closes the socket. It computes in one thread and limits
 itself: memory for good, CPU time anew for each request, so that it also ends where nobody is left to end it. Nothing else
@@ -17,8 +17,8 @@ from contextlib import suppress
 from math import ceil
 from pathlib import Path
 
-from splitinfer.build import trial_work as work
-from splitinfer.build.trial_frames import NO_MEMORY, Channel, Message
+from splitinfer.build.trial import work
+from splitinfer.build.trial.frames import NO_MEMORY, Channel, Message
 from splitinfer.errors import SplitInferError
 
 _FIRST_TO_GO = "1000"

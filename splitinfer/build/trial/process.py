@@ -9,11 +9,11 @@ import subprocess
 import sys
 from time import monotonic
 
-from splitinfer.build.trial_frames import NO_MEMORY, BadFrame, Channel, Message
-from splitinfer.build.trial_work import Step
+from splitinfer.build.trial.frames import NO_MEMORY, BadFrame, Channel, Message
+from splitinfer.build.trial.work import Step
 from splitinfer.errors import EngineError, UnsupportedModel
 
-_CHILD = "splitinfer.build.trial_child"
+_CHILD = "splitinfer.build.trial.child"
 _START_S = 60.0
 _DYING_S = 10.0
 _SILENCE = (EOFError, OSError, BadFrame)

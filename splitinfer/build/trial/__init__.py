@@ -15,9 +15,9 @@ from typing import Self
 
 import numpy as np
 
-from splitinfer.build.trial_frames import Message
-from splitinfer.build.trial_process import Child
-from splitinfer.build.trial_work import Step
+from splitinfer.build.trial.frames import Message
+from splitinfer.build.trial.process import Child
+from splitinfer.build.trial.work import Step
 from splitinfer.errors import CorruptBundle, EngineError, InvalidCut, InvalidInput
 from splitinfer.model import Array, Tensors
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import onnx
 
-from splitinfer.build import integers, told
 from splitinfer.build.nodes import DEFAULT_DOMAINS, bodies, integer, reads, with_inner
+from splitinfer.build.shapes import integers, told
 from splitinfer.build.weights import skeleton
 
 _LONG = 1 << 20

@@ -16,10 +16,10 @@ import numpy as np
 import onnx
 from onnx import NodeProto, TensorProto, defs, helper, numpy_helper
 
-from splitinfer.build.expand import Expansion
 from splitinfer.build.nodes import attribute, bodies, label
-from splitinfer.build.passes import Pass
 from splitinfer.build.schemas import normal, schema_of
+from splitinfer.build.target.expand import Expansion
+from splitinfer.build.target.passes import Pass
 from splitinfer.errors import UnsupportedModel
 
 _Formal = defs.OpSchema.FormalParameter

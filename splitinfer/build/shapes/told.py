@@ -13,8 +13,8 @@ from math import prod
 import onnx
 from onnx import TensorProto
 
-from splitinfer.build import integers
 from splitinfer.build.nodes import DEFAULT_DOMAINS, bodies
+from splitinfer.build.shapes import integers
 
 
 @dataclass(frozen=True, slots=True)

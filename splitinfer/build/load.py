@@ -156,9 +156,10 @@ def _dense(sparse: onnx.SparseTensorProto, name: str) -> onnx.TensorProto:
     places = onnx.numpy_helper.to_array(sparse.indices)
     dense = np.zeros(shape, values.dtype)
     try:
-        flat = places if places.ndim == 1 else np.ravel_multi_index(tuple(places.T), shape)
+        linear = places.ndim == 1
+        flat = np.ravel_multi_index((places,), (dense.size,)) if linear else np.ravel_multi_index(tuple(places.T), shape)
         dense.reshape(-1)[flat] = values
-    except (IndexError, ValueError) as error:
+    except ValueError as error:
         raise UnsupportedModel(
             f"the sparse weight {name!r} has indices outside its shape {list(shape)}: export it again"
         ) from error

@@ -43,10 +43,15 @@ class TensorSpec:
         """Integers, booleans and strings must cross unchanged; only floats may be quantised."""
         return np.dtype(self.dtype).kind != "f"
 
+    @property
+    def itemsize(self) -> int:
+        """Bytes of one element."""
+        return np.dtype(self.dtype).itemsize
+
     def nbytes(self, shape: Sequence[int] | None = None) -> int:
         """Bytes of the plain tensor; a dynamic dimension counts as 1 where `shape` is not given."""
         dims = self.shape if shape is None else tuple(shape)
-        return prod(1 if d is None else d for d in dims) * np.dtype(self.dtype).itemsize
+        return prod(1 if d is None else d for d in dims) * self.itemsize
 
     def fits(self, shape: Sequence[int]) -> bool:
         """Whether a concrete shape agrees with this one (rank, and every fixed dimension)."""

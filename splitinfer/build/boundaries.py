@@ -31,6 +31,7 @@ class Boundary:
         splits_fusion: the runtime would compute across it in one kernel (Conv and Relu, say), so a neighbour is as good and
             cheaper.
         why_not: why it cannot be offered; None where it can.
+        packed_bytes: what a byte compressor leaves of the lossless bytes; None = all.
     """
 
     position: int
@@ -40,6 +41,7 @@ class Boundary:
     operations: int
     splits_fusion: bool = False
     why_not: str | None = None
+    packed_bytes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,7 @@ def _boundary(position: int, live: tuple[str, ...], done: int, tensors: Mapping[
         operations=done,
         splits_fusion=position > 0 and any(tensor.splits_fusion for tensor in crossing),
         why_not=_objection(crossing) if position else None,
+        packed_bytes=sum(tensor.packed_bytes for tensor in crossing),
     )
 
 

@@ -9,12 +9,15 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from splitinfer.build.graph import DEQUANTISE, Graph, Step
+from splitinfer.model import TensorSpec
 
 QUANTISE = frozenset({"QuantizeLinear", "DynamicQuantizeLinear"})
 ACTIVATIONS = frozenset(
     "Relu Clip LeakyRelu PRelu Sigmoid Tanh HardSigmoid HardSwish Elu Selu Gelu BatchNormalization".split()  # noqa: SIM905
 )
 FUSED_WITH_THEM = frozenset("Conv ConvTranspose Gemm MatMul BatchNormalization Add".split())  # noqa: SIM905
+PACKED_NUMBER_BYTES = 2
+"""Ids, indices and lengths are small numbers in wide integers: zstd leaves two bytes of each or less (token ids of MiniLM)."""
 _KINDS = {"sequence_type": "a sequence", "optional_type": "optional", "map_type": "a map", "sparse_tensor_type": "sparse"}
 
 
@@ -25,6 +28,7 @@ class Crossing:
     Attributes:
         nbytes: of the plain tensor at batch 1; 0 where unknown.
         lossless: no codec may change it.
+        packed_bytes: what a byte compressor leaves of it where it is lossless; 0 where it is not.
         splits_fusion: the runtime computes its maker and its reader in one kernel.
         hidden: it belongs to the preprocessing.
         why_not: why it cannot cross; None where it can.
@@ -32,6 +36,7 @@ class Crossing:
 
     nbytes: int
     lossless: bool
+    packed_bytes: int
     splits_fusion: bool
     hidden: bool
     why_not: str | None
@@ -52,11 +57,18 @@ def crossings(graph: Graph, hidden: Collection[str] = ()) -> Mapping[str, Crossi
         found[name] = Crossing(
             nbytes=graph.nbytes(name),
             lossless=spec is not None and spec.lossless_only,
+            packed_bytes=_packed(graph.nbytes(name), spec),
             splits_fusion=ends.fused(name),
             hidden=name in hidden,
             why_not=_objection(graph, ends, name),
         )
     return found
+
+
+def _packed(nbytes: int, spec: TensorSpec | None) -> int:
+    if spec is None or not spec.lossless_only:
+        return 0
+    return min(nbytes, nbytes // spec.itemsize * PACKED_NUMBER_BYTES)
 
 
 def _objection(graph: Graph, ends: _Ends, name: str) -> str | None:

@@ -85,7 +85,8 @@ def prices(boundaries: Sequence[Boundary], whole: int, image: bool = False) -> P
 
 def sizes(boundary: Boundary) -> tuple[int, int, int]:
     """Bytes that codecs make smaller, bytes that they leave alone, and all plain bytes: what a price grows with."""
-    fixed = boundary.lossless_bytes + TENSOR_BYTES * len(boundary.live)
+    packed = boundary.lossless_bytes if boundary.packed_bytes is None else boundary.packed_bytes
+    fixed = packed + TENSOR_BYTES * len(boundary.live)
     return boundary.nbytes - boundary.lossless_bytes, fixed, boundary.nbytes
 
 

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from splitinfer.bundle import Bundle, frontier_loss
 from splitinfer.cli.bundle import left_out
 from splitinfer.cli.feeds import read_arrays
-from splitinfer.cli.inspect import describe
+from splitinfer.cli.inspect import crossing_bytes, describe
 from splitinfer.cli.output import json_option, kilobytes, print_json, print_table, progress_console
 from splitinfer.cli.sizes import megabytes
 from splitinfer.errors import InvalidInput
@@ -116,11 +116,11 @@ def _advance(bars: Progress) -> Callable[[str, int, int], None]:
 
 
 def _report(bundle: Bundle, scored: bool) -> None:
-    model = bundle.model
+    model, sizes = bundle.model, crossing_bytes(bundle)
     click.echo(f"{bundle.path}: {model.name}@{model.version}, {kilobytes(bundle.nbytes)}, digest {model.digest[:12]}")
     print_table(
         ("cut", "id", "name", "depth", "bytes"),
-        [(c.index, c.id, c.name[:48], c.depth, kilobytes(c.nbytes)) for c in model.cuts],
+        [(c.index, c.id, c.name[:48], c.depth, kilobytes(nbytes)) for c, nbytes in zip(model.cuts, sizes, strict=True)],
     )
     if (lost := frontier_loss(bundle.info.build)) is not None:
         mean, worst = (f"{100 * share:.2g} %" for share in lost)

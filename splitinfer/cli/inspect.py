@@ -82,6 +82,12 @@ def _boundary(place: Place) -> dict[str, Any]:
     }
 
 
+def crossing_bytes(bundle: Bundle) -> tuple[int, ...]:
+    """Plain bytes of each cut: those of a trial run where it is known, since an open dimension of a spec has no size."""
+    tried = {place.id: place.nbytes for place in bundle.places()}
+    return tuple(tried.get(cut.id, cut.nbytes) for cut in bundle.model.cuts)
+
+
 def _plans(bundle: Bundle) -> list[dict[str, Any]]:
     scores = bundle.scorecard.scores if bundle.scorecard else {}
     return [{"cut": plan.cut, "codec": plan.codec, **asdict(score)} for plan, score in sorted(scores.items())]
@@ -96,7 +102,7 @@ def _print(bundle: Bundle) -> None:
     click.echo(f"{model.name}@{model.version}  digest {model.digest}  {kilobytes(bundle.nbytes)}")
     if not model.whole:
         click.echo(f"holds segments {sorted(model.holds)} of {model.n}: no answer without the cloud")
-    profile = bundle.profile
+    profile, sizes = bundle.profile, crossing_bytes(bundle)
     print_table(
         ("cut", "id", "crosses", "depth", "bytes", "head ms", "tail ms"),
         [
@@ -105,7 +111,7 @@ def _print(bundle: Bundle) -> None:
                 c.id,
                 ", ".join(f"{t.name}{list(t.shape)}" for t in c.tensors)[:60] or "nothing",
                 c.depth,
-                kilobytes(c.nbytes),
+                kilobytes(sizes[c.index]),
                 profile.head_ms(c.index) if profile else None,
                 profile.tail_ms[c.index] if profile and c.index < len(profile.tail_ms) else None,
             )

@@ -213,7 +213,7 @@ def trained_in_a_function() -> onnx.ModelProto:
 
 @pytest.mark.parametrize("make", [trained_on_top, trained_in_a_body, trained_in_a_function])
 def test_a_batch_normalisation_that_learns_is_refused(make):
-    with pytest.raises(UnsupportedModel, match=r"BatchNormalization 'norm' is in training mode.*export the model for inference"):
+    with pytest.raises(UnsupportedModel, match=r"BatchNormalization 'norm' is in training mode.*export .* for inference"):
         simplify(make())
 
 

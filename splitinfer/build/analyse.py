@@ -100,6 +100,8 @@ def analyse(path: Path, options: BuildOptions, load: Load) -> Analysis:
     model_hash = content_hash(model, weights)  # of the model alone: preprocessing gives its cuts no other ids
     folded = fold(model, options.image_input) if options.image_input else None
     graph = Graph.of(model, weights)
+    if not graph.steps:
+        raise UnsupportedModel("no output depends on an input, so nothing is left to cut: export the model with others")
     uncut = _answers(original, folded)
     _refuse_uncarried(graph)
     feeds = tryout.feeds(graph, options, uncut)

@@ -76,13 +76,28 @@ def sample_feeds(specs: Sequence[TensorSpec], samples: Mapping[str, Array], batc
     if len(counts) > 1:
         raise InvalidInput(f"the inputs have different numbers of samples: {sorted(counts)}")
     total = counts.pop()
-    whole = {spec.name for spec in specs if samples[spec.name].ndim > len(spec.shape)}
+    whole = _whole(specs, samples)
     if whole:
         return [{n: a[at, ...] if n in whole else a[at : at + 1] for n, a in samples.items()} for at in range(total)]
     step = specs[0].shape[0] or batch
     if total % step and specs[0].shape[0] is not None:
         raise InvalidInput(f"the model takes {step} items at once, {total} samples do not divide by that")
     return [{name: array[at : at + step] for name, array in samples.items()} for at in range(0, total, step)]
+
+
+def together(specs: Sequence[TensorSpec], samples: Mapping[str, Array]) -> int:
+    """How many samples make the smallest run, and so stay together; more than one where axis 0 has a fixed size."""
+    return 1 if _whole(specs, samples) else specs[0].shape[0] or 1
+
+
+def taken(specs: Sequence[TensorSpec], samples: Mapping[str, Array], runs: Sequence[Tensors]) -> list[int]:
+    """How many samples went into each of the runs that `sample_feeds` made of them."""
+    return [1 if _whole(specs, samples) else len(run[specs[0].name]) for run in runs]
+
+
+def _whole(specs: Sequence[TensorSpec], samples: Mapping[str, Array]) -> set[str]:
+    """The inputs of which each sample is all that goes in."""
+    return {spec.name for spec in specs if samples[spec.name].ndim > len(spec.shape)}
 
 
 def _check_sample(spec: TensorSpec, array: Array) -> None:

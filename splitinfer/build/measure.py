@@ -68,7 +68,7 @@ def _feeds(analysis: Analysis, engine: OrtEngine, samples: Mapping[str, Array]) 
 
 def _halves(engine: OrtEngine, options: BuildOptions) -> score.Halves:
     assert options.samples is not None
-    return score.halves(options.samples, options.labels, together=engine.model.inputs[0].shape[0] or 1)
+    return score.halves(options.samples, options.labels, feeds.together(engine.model.inputs, options.samples))
 
 
 def _judged(analysis: Analysis, engine: OrtEngine, options: BuildOptions) -> Judged | None:
@@ -78,4 +78,4 @@ def _judged(analysis: Analysis, engine: OrtEngine, options: BuildOptions) -> Jud
     _, reporting, labels = _halves(engine, options)
     inputs = _feeds(analysis, engine, reporting)
     wanted = [to_end(engine, engine.hold(0, feed)).outputs() for feed in inputs]
-    return inputs, Judge(wanted, [len(next(iter(feed.values()))) for feed in inputs], labels, options.metric)
+    return inputs, Judge(wanted, feeds.taken(engine.model.inputs, reporting, inputs), labels, options.metric)

@@ -146,4 +146,4 @@ def _check_samples(wanted: Sequence[TensorSpec], options: BuildOptions) -> None:
     if len(found) < 2:
         raise InvalidInput("at least two samples are needed: one half calibrates, the other reports")
     if options.labels is not None:
-        check_labels(options.labels, sum(len(next(iter(feed.values()))) for feed in found))
+        check_labels(options.labels, len(next(iter(samples.values()))))

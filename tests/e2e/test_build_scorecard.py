@@ -119,6 +119,15 @@ def test_finds_of_any_number_and_scalars_are_scored(tmp_path):
     assert raw.output_error < 1e-5
 
 
+@pytest.mark.parametrize("shape", [(), (4, 3), (None, 3)], ids=["scalar", "fixed", "open"])
+def test_a_sample_may_be_all_that_goes_in(shape, tmp_path):
+    nodes = [helper.make_node("Tanh", ["x"], ["a"]), models.relu("a", "y")]
+    model = models.model(nodes, {"x": (models.FLOAT, [*shape])}, {"y": (models.FLOAT, [*shape])})
+    samples = np.random.default_rng(7).standard_normal((N, 4, 3) if shape else N).astype(np.float32)
+    bundle = scored(tmp_path, model, samples={"x": samples}, labels=np.zeros(N), cuts="all")
+    assert {score.n for score in bundle.scorecard.scores.values()} == {N // 2}
+
+
 def test_an_error_without_a_scale_is_unknown(tmp_path):
     """Where all that is wanted is 0, no share of it says how wrong a plan is."""
     nodes = [helper.make_node("Round", ["x"], ["a"]), helper.make_node("Sub", ["x", "a"], ["y"])]

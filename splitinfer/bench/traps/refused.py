@@ -176,6 +176,12 @@ def no_finite_answer() -> ModelProto:
     return row_net([node("Div", "x zero", "y")], [constant("zero", np.float32(0))])
 
 
+def shape_of_a_fixed_input() -> ModelProto:
+    """What comes out is known without the input."""
+    ends = [value("x", "3 4")], [value("y", "2", INT64)]
+    return net([relu("x", "a"), node("Shape", "a", "b"), node("Identity", "b", "y")], *ends)
+
+
 def _function(name: str, nodes: list[NodeProto]) -> FunctionProto:
     from onnx import helper
 
@@ -208,4 +214,5 @@ TRAPS = (
     refused(opset_to_come, "opset", "9999"),
     refused(function_that_calls_itself, "Ping"),
     refused(no_finite_answer, "'y'"),
+    refused(shape_of_a_fixed_input, "net.onnx", "input"),
 )

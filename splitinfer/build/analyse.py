@@ -11,8 +11,9 @@ import onnx
 
 from splitinfer.build import gate, tryout
 from splitinfer.build.boundaries import Order, orders
+from splitinfer.build.elem_types import DTYPES
 from splitinfer.build.functions import inline
-from splitinfer.build.graph import DEQUANTISE, DTYPES, Graph
+from splitinfer.build.graph import DEQUANTISE, Graph
 from splitinfer.build.image import Preprocessing, fold
 from splitinfer.build.load import content_hash, read, simplify
 from splitinfer.build.options import BuildOptions

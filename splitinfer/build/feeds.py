@@ -9,8 +9,10 @@ from math import prod
 import numpy as np
 import onnx
 
-from splitinfer.build.graph import DTYPES, Graph, dims_of
+from splitinfer.build.elem_types import DTYPES, type_name
+from splitinfer.build.graph import Graph
 from splitinfer.build.load import MAX_BYTES
+from splitinfer.build.nodes import dims_of
 from splitinfer.errors import InvalidInput, UnsupportedModel
 from splitinfer.model import Array, Model, Tensors, TensorSpec
 
@@ -111,13 +113,13 @@ def _check_sample(spec: TensorSpec, array: Array) -> None:
 
 def has_batch(graph: Graph) -> bool:
     """Whether axis 0 of every input is open, so that several items may be run at once."""
-    shapes = [dims_of(graph.values[name]) for name in graph.inputs]
+    shapes = [dims_of(graph.values[name].type) for name in graph.inputs]
     return all(shape is not None and len(shape) > 0 and shape[0] is None for shape in shapes)
 
 
 def has_open_sizes(graph: Graph) -> bool:
     """Whether an input has an open dimension besides axis 0."""
-    return any(None in (dims_of(graph.values[name]) or ())[1:] for name in graph.inputs)
+    return any(None in (dims_of(graph.values[name].type) or ())[1:] for name in graph.inputs)
 
 
 def _named_sizes(graph: Graph, batch: int, guess: Guess) -> dict[str, int]:
@@ -141,10 +143,8 @@ def _random(
     tensor = value.type.tensor_type
     dtype = DTYPES.get(tensor.elem_type)
     if dtype is None:
-        kind = onnx.TensorProto.DataType.Name(tensor.elem_type).lower()
-        raise UnsupportedModel(
-            f"input {value.name!r} is of type {kind}, which cannot be fed from Python: put a Cast in front of it"
-        )
+        kind = type_name(tensor.elem_type)
+        raise UnsupportedModel(f"input {value.name!r} is of type {kind}, which no array can carry: put a Cast in front of it")
     named = [dim.dim_value if dim.HasField("dim_value") else sizes.get(dim.dim_param) for dim in tensor.shape.dim]
     shape = _guessed(named, batch, guess)
     if prod(shape) * np.dtype(dtype).itemsize > MAX_BYTES:

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 import onnx
 
 from splitinfer.build.names import Names, declared
-from splitinfer.build.nodes import bodies, label, with_inner
-from splitinfer.build.schemas import OWN_DOMAINS, normal, same_signature, schema_of
+from splitinfer.build.nodes import bodies, label, normal, with_inner
+from splitinfer.build.schemas import OWN_DOMAINS, same_signature, schema_of
 from splitinfer.errors import UnsupportedModel
 
 Key = tuple[str, str, str]

@@ -14,8 +14,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from splitinfer.build.graph import dims_of
-from splitinfer.build.nodes import reads, rename
+from splitinfer.build.nodes import dims_of, reads, rename
 from splitinfer.errors import InvalidInput, UnsupportedModel
 from splitinfer.model import Array
 
@@ -176,7 +175,7 @@ class _Steps:
 def _layout(value: onnx.ValueInfoProto, image: ImageInput) -> tuple[str, int]:
     """Layout and number of channels."""
     tensor = value.type.tensor_type
-    dims = dims_of(value)
+    dims = dims_of(value.type)
     if dims is None or len(dims) != 4 or tensor.elem_type not in (*_FLOATS, TensorProto.UINT8):
         raise UnsupportedModel(f"input {image.name!r} is no image: it must be a float or uint8 tensor of four dimensions")
     found = [name for name, at in (("nchw", 1), ("nhwc", 3)) if dims[at] in _CHANNELS]

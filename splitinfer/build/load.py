@@ -8,17 +8,30 @@ there. Knows nothing of cuts.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from math import prod
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
 from google.protobuf.message import DecodeError
 
-from splitinfer.build import gate, shapes
-from splitinfer.build.nodes import DEFAULT_DOMAINS, bodies, integer, label, reads, rename, with_inner
+from splitinfer.build import gate
+from splitinfer.build.nodes import (
+    DEFAULT_DOMAINS,
+    bodies,
+    constant_of,
+    first_line,
+    integer,
+    is_constant,
+    keep,
+    label,
+    reads,
+    rename,
+    useful,
+    with_inner,
+)
+from splitinfer.build.shapes import infer
 from splitinfer.build.weights import SMALL_BYTES, Weights, is_outside, nbytes_of, skeleton
 from splitinfer.errors import UnsupportedModel
 
@@ -68,7 +81,7 @@ def simplify(model: onnx.ModelProto) -> None:
         UnsupportedModel: damaged, without weights, or of a kind that cannot be cut; the message says what to do.
     """
     _refuse_strange_ends(model)
-    _make_dense(model)
+    _make_dense(model.graph)
     _normalise(model)
     _refuse_no_ends(model.graph)
     _refuse_missing_weights(model)
@@ -99,7 +112,7 @@ def _normalise(model: onnx.ModelProto) -> None:
             if dim.dim_value < 0:  # how some exporters write an open dimension
                 dim.ClearField("dim_value")
     # Up to IR 3 every weight had to be listed as an input, and some exporters still do. No caller of ours replaces weights.
-    _keep(graph.input, lambda value: value.name not in weights)
+    keep(graph.input, lambda value: value.name not in weights)
     model.ir_version = max(model.ir_version, _FIRST_IR_WITH_FREE_WEIGHTS)
     outputs = {value.name for value in graph.output}
     _free_outputs(graph, outputs & weights)
@@ -109,9 +122,9 @@ def _normalise(model: onnx.ModelProto) -> None:
             tensor.name = node.output[0]
             graph.initializer.append(tensor)
     weights = {tensor.name for tensor in graph.initializer}
-    useful = _useful(graph.node, outputs)
-    _keep(graph.node, lambda node: not weights.intersection(node.output) and not useful.isdisjoint(node.output))
-    _keep(graph.initializer, lambda tensor: tensor.name in useful)
+    leading = useful(graph.node, outputs)
+    keep(graph.node, lambda node: not weights.intersection(node.output) and not leading.isdisjoint(node.output))
+    keep(graph.initializer, lambda tensor: tensor.name in leading)
     graph.ClearField("value_info")
     graph.ClearField("quantization_annotation")
 
@@ -126,24 +139,14 @@ def _free_outputs(graph: onnx.GraphProto, weights: Iterable[str]) -> None:
     graph.node.extend(onnx.helper.make_node("Identity", [new], [old]) for old, new in sorted(names.items()))
 
 
-def _make_dense(model: onnx.ModelProto) -> None:
-    """Stores sparse weights as ordinary ones, as the runtime does when it loads them."""
-    graph = model.graph
+def _make_dense(graph: onnx.GraphProto) -> None:
+    """Stores sparse weights as ordinary ones, in bodies too, as the runtime does when it loads them."""
     for sparse in graph.sparse_initializer:
         graph.initializer.append(_dense(sparse, sparse.values.name))
     graph.ClearField("sparse_initializer")
     for node in graph.node:
         for body in bodies(node):
-            _make_body_dense(body)
-
-
-def _make_body_dense(body: onnx.GraphProto) -> None:
-    for sparse in body.sparse_initializer:
-        body.initializer.append(_dense(sparse, sparse.values.name))
-    body.ClearField("sparse_initializer")
-    for node in body.node:
-        for inner in bodies(node):
-            _make_body_dense(inner)
+            _make_dense(body)
 
 
 def _dense(sparse: onnx.SparseTensorProto, name: str) -> onnx.TensorProto:
@@ -200,31 +203,19 @@ def _complete_outputs(model: onnx.ModelProto) -> None:
     bare = [value for value in model.graph.output if not value.type.tensor_type.HasField("shape")]
     if not bare:
         return
-    found = {value.name: value for value in infer(model).graph.output}
+    found = {value.name: value for value in infer(model, data_prop=True).graph.output}
     for value in bare:
         if found[value.name].type.tensor_type.HasField("shape"):
             value.CopyFrom(found[value.name])
 
 
-def infer(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A skeleton of the model with what shape inference finds out. What outputs are declared to be counts for nothing.
-
-    Raises:
-        UnsupportedModel: types or shapes contradict each other.
-    """
-    try:
-        return shapes.infer(model, data_prop=True)
-    except onnx.shape_inference.InferenceError as error:
-        raise UnsupportedModel(f"the types or shapes of the model contradict each other: {_first_line(error)}") from error
-
-
 def _check(model: onnx.ModelProto) -> None:
     light = skeleton(model)
-    _keep(light.graph.output, lambda value: value.type.tensor_type.HasField("shape"))  # one without is no reason to refuse
+    keep(light.graph.output, lambda value: value.type.tensor_type.HasField("shape"))  # one without is no reason to refuse
     try:
         onnx.checker.check_model(light)
     except onnx.checker.ValidationError as error:
-        raise UnsupportedModel(f"the model breaks a rule of ONNX, export it again: {_first_line(error)}") from error
+        raise UnsupportedModel(f"the model breaks a rule of ONNX, export it again: {first_line(error)}") from error
 
 
 def _refuse_strange_ends(model: onnx.ModelProto) -> None:
@@ -298,45 +289,7 @@ def _is_true(tensor: onnx.TensorProto) -> bool:
 
 
 def _constant(node: onnx.NodeProto) -> onnx.TensorProto | None:
-    """The tensor of a Constant node; None where it is no such node, or holds something else than a tensor of numbers."""
-    if node.op_type != "Constant" or node.domain not in ("", "ai.onnx") or len(node.attribute) != 1:
-        return None
-    attribute = node.attribute[0]
-    kinds: dict[str, int] = {
-        "value_float": onnx.TensorProto.FLOAT,
-        "value_floats": onnx.TensorProto.FLOAT,
-        "value_int": onnx.TensorProto.INT64,
-        "value_ints": onnx.TensorProto.INT64,
-    }
-    if attribute.name == "sparse_value":
-        return _dense(attribute.sparse_tensor, node.output[0])
-    if attribute.name == "value":
-        tensor = onnx.TensorProto()
-        tensor.CopyFrom(attribute.t)
-        return tensor
-    if attribute.name not in kinds:
-        return None
-    value = onnx.helper.get_attribute_value(attribute)
-    many = attribute.name.endswith("s")
-    return onnx.helper.make_tensor("", kinds[attribute.name], [len(value)] if many else [], value if many else [value])
-
-
-def _useful(nodes: Sequence[onnx.NodeProto], outputs: Iterable[str]) -> set[str]:
-    """The tensors that lead to an output."""
-    wanted = set(outputs)
-    for node in reversed(nodes):
-        if wanted.intersection(node.output):
-            wanted.update(reads(node))
-    return wanted
-
-
-def _keep(field: Any, wanted: Callable[[Any], bool]) -> None:
-    """Deletes what is not wanted from a repeated field, without copying the rest."""
-    for index in reversed(range(len(field))):
-        if not wanted(field[index]):
-            del field[index]
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+    """The tensor of a Constant node, a sparse one too; None where it is no such node, or holds text."""
+    if is_constant(node) and node.attribute[0].name == "sparse_value":
+        return _dense(node.attribute[0].sparse_tensor, node.output[0])
+    return constant_of(node)

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
-from onnx import AttributeProto, NodeProto, TensorProto, defs, helper, numpy_helper
+from onnx import defs
 
 OWN_DOMAINS = frozenset({"", "ai.onnx.ml", "ai.onnx.training", "ai.onnx.preview", "ai.onnx.preview.training"}) | frozenset(
     {"com.microsoft", "com.microsoft.experimental", "com.microsoft.nchwc", "com.ms.internal.nhwc"}
 )
 """Where ONNX or the runtime has operators."""
-
-
-def normal(domain: str) -> str:
-    """The domain of ONNX has two names."""
-    return "" if domain == "ai.onnx" else domain
 
 
 def schema_of(op_type: str, opset: int, domain: str = "") -> defs.OpSchema | None:
@@ -36,16 +30,3 @@ def _signature(schema: defs.OpSchema) -> tuple[object, ...]:
     ends = tuple((end.name, str(end.option)) for end in (*schema.inputs, *schema.outputs))
     defaults = {name: attribute.default_value.SerializeToString() for name, attribute in schema.attributes.items()}
     return len(schema.inputs), ends, defaults
-
-
-def constant_of(node: NodeProto) -> dict[str, TensorProto]:
-    """What a Constant node gives, by name; empty where it is no tensor of numbers."""
-    attribute = node.attribute[0]
-    value = helper.get_attribute_value(attribute)
-    if isinstance(value, TensorProto):
-        return {node.output[0]: value}
-    if attribute.type in (AttributeProto.INT, AttributeProto.INTS):
-        return {node.output[0]: numpy_helper.from_array(np.array(value, np.int64))}
-    if attribute.type in (AttributeProto.FLOAT, AttributeProto.FLOATS):
-        return {node.output[0]: numpy_helper.from_array(np.array(value, np.float32))}
-    return {}

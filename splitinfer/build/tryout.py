@@ -11,8 +11,9 @@ import onnx
 
 from splitinfer.build.answers import check_labels
 from splitinfer.build.check import TOLERANCE, difference
+from splitinfer.build.elem_types import DTYPES
 from splitinfer.build.feeds import GUESSES, has_batch, has_open_sizes, random_feed, sample_feeds
-from splitinfer.build.graph import DTYPES, Graph
+from splitinfer.build.graph import Graph
 from splitinfer.build.options import BuildOptions
 from splitinfer.errors import EngineError, InvalidInput, UnsupportedModel
 from splitinfer.model import Tensors, TensorSpec

@@ -15,20 +15,11 @@ import numpy as np
 import onnx
 from onnx import TensorProto
 
+from splitinfer.build.elem_types import DTYPES, packed_bytes
 from splitinfer.errors import UnsupportedModel
 
 SMALL_BYTES = 1024
 """Weights up to this size are kept in the graph: shape inference must see the target of a Reshape."""
-
-_HALVES = frozenset({TensorProto.INT4, TensorProto.UINT4, TensorProto.FLOAT4E2M1})
-_PLAIN = frozenset(
-    {
-        *(TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BOOL),
-        *(TensorProto.INT8, TensorProto.INT16, TensorProto.INT32, TensorProto.INT64),
-        *(TensorProto.UINT8, TensorProto.UINT16, TensorProto.UINT32, TensorProto.UINT64),
-    }
-)
-"""Types that numpy has too: their typed fields can be written as plain bytes."""
 
 
 class Weights:
@@ -49,7 +40,7 @@ class Weights:
             return self._outside(tensor)
         if tensor.HasField("raw_data"):
             return tensor.raw_data
-        if tensor.data_type not in _PLAIN:
+        if tensor.data_type not in DTYPES:
             return None
         array = onnx.numpy_helper.to_array(tensor)
         return np.ascontiguousarray(array, array.dtype.newbyteorder("<")).tobytes()
@@ -101,12 +92,8 @@ def is_outside(tensor: TensorProto) -> bool:
 
 
 def nbytes_of(tensor: TensorProto) -> int:
-    """Bytes of a weight with numbers, by its type and shape; types of four bits are packed two in a byte."""
-    count = prod(tensor.dims)
-    if tensor.data_type in _HALVES:
-        return (count + 1) // 2
-    dtype: np.dtype[np.generic] = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)
-    return count * dtype.itemsize
+    """Bytes of a weight, by its type and shape. Text counts nothing."""
+    return packed_bytes(tensor.data_type, prod(tensor.dims))
 
 
 def skeleton(model: onnx.ModelProto) -> onnx.ModelProto:

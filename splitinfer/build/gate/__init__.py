@@ -16,10 +16,10 @@ from pathlib import Path
 import onnx
 
 from splitinfer.build.gate import files, loops, operators, tensors
-from splitinfer.build.gate.sizes import TENSOR_MAX_BYTES, check_bytes, estimate_bytes
+from splitinfer.build.gate.sizes import TENSOR_MAX_BYTES, check_bytes
 from splitinfer.errors import UnsupportedModel
 
-__all__ = ["TENSOR_MAX_BYTES", "check", "check_bytes", "estimate_bytes"]
+__all__ = ["TENSOR_MAX_BYTES", "check", "check_bytes"]
 
 
 def check(model: onnx.ModelProto, path: Path) -> None:

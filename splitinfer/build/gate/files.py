@@ -10,13 +10,12 @@ from __future__ import annotations
 import stat
 from collections import Counter
 from dataclasses import dataclass
-from math import prod
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import onnx
 
 from splitinfer.build.gate import parts
-from splitinfer.build.gate.tensors import nbytes_of
+from splitinfer.build.weights import nbytes_of
 from splitinfer.errors import UnsupportedModel
 
 _KEYS = frozenset({"location", "offset", "length", "checksum"})
@@ -46,7 +45,7 @@ def check(model: onnx.ModelProto, folder: Path) -> None:
         if place.location not in sizes:
             sizes[place.location] = _size(held.name, place.location, folder)
         _check_bounds(held, place, sizes[place.location])
-        wanted[place.location] += nbytes_of(held.tensor.data_type, prod(held.tensor.dims))
+        wanted[place.location] += nbytes_of(held.tensor)
     for location, nbytes in wanted.items():
         if nbytes > _REPEATS_MAX * sizes[location]:
             raise UnsupportedModel(
@@ -115,7 +114,7 @@ def _size(name: str, location: str, folder: Path) -> int:
 
 
 def _check_bounds(held: parts.Held, place: _Place, size: int) -> None:
-    needed = nbytes_of(held.tensor.data_type, prod(held.tensor.dims))
+    needed = nbytes_of(held.tensor)
     if place.length not in (None, needed):
         raise UnsupportedModel(
             f"{held.name} takes {place.length} bytes of {place.location!r}, but its shape {list(held.tensor.dims)} "

@@ -12,7 +12,7 @@ import onnx
 
 from splitinfer.backends.ort import operators
 from splitinfer.build.gate import parts
-from splitinfer.build.nodes import DEFAULT_DOMAINS, bodies, label
+from splitinfer.build.nodes import bodies, label, normal
 from splitinfer.errors import UnsupportedModel
 
 NODES_MAX = 200_000
@@ -41,23 +41,19 @@ def check(model: onnx.ModelProto) -> None:
         UnsupportedModel: names the node or the function.
     """
     _Calls(model).check()
-    own = {(_domain(function.domain), function.name) for function in model.functions}
+    own = {(normal(function.domain), function.name) for function in model.functions}
     known = operators() | own
     domains = {domain for domain, _ in known}
     for node in parts.nodes(model):
         reason = _objection(node, domains)
-        if reason is None and (_domain(node.domain), node.op_type) not in known:
+        if reason is None and (normal(node.domain), node.op_type) not in known:
             reason = "is no operator that onnxruntime knows: export with an older opset, or upgrade onnxruntime"
         if reason is not None:
             raise UnsupportedModel(f"{label(node)} {reason}")
 
 
-def _domain(domain: str) -> str:
-    return "" if domain in DEFAULT_DOMAINS else domain
-
-
 def _objection(node: onnx.NodeProto, domains: Iterable[str]) -> str | None:
-    domain = _domain(node.domain)
+    domain = normal(node.domain)
     if node.op_type in _BLOBS:
         return "holds a blob compiled for one processor, which cannot be cut: give the model it was compiled from"
     if node.op_type in _CODE:
@@ -98,7 +94,7 @@ class _Calls:
         self._functions: dict[_Key, onnx.FunctionProto] = {}
         self._extents: dict[_Key, _Extent] = {}
         for function in model.functions:
-            key = (_domain(function.domain), function.name, function.overload)
+            key = (normal(function.domain), function.name, function.overload)
             if key in self._functions:
                 raise UnsupportedModel(f"the function {function.name!r} is defined twice: export the model again")
             self._functions[key] = function
@@ -132,7 +128,7 @@ class _Calls:
         extent = _Extent()
         for node in nodes:
             extent = extent.beside(_Extent(nodes=1))
-            key = (_domain(node.domain), node.op_type, node.overload)
+            key = (normal(node.domain), node.op_type, node.overload)
             if key in self._functions:
                 extent = extent.beside(self._function(key, path))
             for body in bodies(node):

@@ -13,8 +13,8 @@ from math import prod
 import onnx
 from onnx.inliner import inline_local_functions
 
-from splitinfer.build.gate.tensors import nbytes_of
-from splitinfer.build.nodes import label, reads
+from splitinfer.build.elem_types import packed_bytes
+from splitinfer.build.nodes import first_line, label, reads
 from splitinfer.build.shapes import infer, told
 from splitinfer.errors import UnsupportedModel
 
@@ -32,14 +32,10 @@ def check_bytes(model: onnx.ModelProto, limit_bytes: int = TENSOR_MAX_BYTES) -> 
         limit_bytes: of one tensor, at batch 1.
 
     Raises:
-        UnsupportedModel: names the node, the shape and the bytes; or inference fails.
+        UnsupportedModel: names the node, the shape and the bytes; or types and shapes contradict each other.
     """
-    try:
-        written_out = inline_local_functions(infer(model)) if model.functions else model
-        graph = infer(written_out, data_prop=True).graph
-    except (onnx.shape_inference.InferenceError, RuntimeError) as error:
-        raise UnsupportedModel(f"shapes cannot be followed through the model, export it again: {str(error).strip()}") from error
-    sizes = ((nbytes_of(made.elem_type, prod(made.shape)), made) for made in told.every(graph))
+    graph = infer(_written_out(model), data_prop=True).graph
+    sizes = ((packed_bytes(made.elem_type, prod(made.shape)), made) for made in told.every(graph))
     nbytes, largest = max(sizes, key=lambda size: size[0], default=(0, None))
     if largest is not None and nbytes > limit_bytes:
         raise UnsupportedModel(
@@ -55,15 +51,16 @@ def check_bytes(model: onnx.ModelProto, limit_bytes: int = TENSOR_MAX_BYTES) -> 
         )
 
 
-def estimate_bytes(model: onnx.ModelProto, values: Mapping[str, onnx.ValueInfoProto]) -> int:
-    """Bytes that the model needs at batch 1: its weights, and the tensors alive where they are most.
-
-    Args:
-        model: in plain form.
-        values: what shape inference says of each tensor; what it does not know counts nothing.
-    """
-    weights = {tensor.name: nbytes_of(tensor.data_type, prod(tensor.dims)) for tensor in model.graph.initializer}
-    return sum(weights.values()) + _most_alive(model.graph, values, weights)
+def _written_out(model: onnx.ModelProto) -> onnx.ModelProto:
+    """With every function in the place of its calls, those too that stay in the bundle."""
+    if not model.functions:
+        return model
+    try:
+        return inline_local_functions(infer(model))
+    except RuntimeError as error:
+        raise UnsupportedModel(
+            f"a function cannot be followed, export the model without functions: {first_line(error)}"
+        ) from error
 
 
 def _most_alive(graph: onnx.GraphProto, values: Mapping[str, onnx.ValueInfoProto], weights: Collection[str]) -> int:
@@ -87,7 +84,7 @@ def _most_alive(graph: onnx.GraphProto, values: Mapping[str, onnx.ValueInfoProto
 
 def _nbytes(value: onnx.ValueInfoProto) -> int:
     shape = told.at_batch_1(value)
-    return 0 if shape is None else nbytes_of(value.type.tensor_type.elem_type, prod(shape))
+    return 0 if shape is None else packed_bytes(value.type.tensor_type.elem_type, prod(shape))
 
 
 def _gib(nbytes: int) -> str:

@@ -7,31 +7,13 @@ from math import prod
 import onnx
 from onnx import TensorProto
 
+from splitinfer.build.elem_types import BITS, packed_bytes
 from splitinfer.build.gate import parts
+from splitinfer.build.weights import nbytes_of
 from splitinfer.errors import UnsupportedModel
 
 DENSE_MAX_BYTES = 2 << 30
 """What a sparse tensor may need as an ordinary one."""
-
-_NAMES = {
-    128: "COMPLEX128",
-    64: "DOUBLE INT64 UINT64 COMPLEX64",
-    32: "FLOAT INT32 UINT32",
-    16: "FLOAT16 BFLOAT16 INT16 UINT16",
-    8: "INT8 UINT8 BOOL FLOAT8E4M3FN FLOAT8E4M3FNUZ FLOAT8E5M2 FLOAT8E5M2FNUZ FLOAT8E8M0",
-    6: "FLOAT6E2M3 FLOAT6E3M2",
-    4: "INT4 UINT4 FLOAT4E2M1",
-    2: "INT2 UINT2",
-}
-_NUMBERS = dict(TensorProto.DataType.items())
-
-BITS: dict[int, int] = {
-    _NUMBERS[name]: bits
-    for bits, names in _NAMES.items()
-    for name in names.split()
-    if name in _NUMBERS  # as onnx has them
-}
-"""Bits of one element, by element type. Text has none."""
 
 _FIELDS: dict[int, str] = {
     TensorProto.FLOAT: "float_data",
@@ -60,11 +42,6 @@ def check(model: onnx.ModelProto) -> None:
         _check_sparse(sparse)
 
 
-def nbytes_of(elem_type: int, elements: int) -> int:
-    """Bytes of a tensor; small elements are packed. Text counts nothing."""
-    return (elements * BITS.get(elem_type, 0) + 7) // 8
-
-
 def _check_kind(name: str, tensor: TensorProto) -> None:
     if min(tensor.dims, default=0) < 0:
         raise UnsupportedModel(
@@ -79,7 +56,7 @@ def _check_kind(name: str, tensor: TensorProto) -> None:
 def _check_data(name: str, tensor: TensorProto) -> None:
     elements = prod(tensor.dims)
     if tensor.HasField("raw_data"):
-        found, needed, unit = len(tensor.raw_data), nbytes_of(tensor.data_type, elements), "bytes"
+        found, needed, unit = len(tensor.raw_data), nbytes_of(tensor), "bytes"
         if tensor.data_type == TensorProto.STRING:
             raise UnsupportedModel(f"{name} holds text as raw bytes, which ONNX forbids: export the model again")
     else:
@@ -98,7 +75,7 @@ def _entries(elem_type: int, elements: int) -> int:
     """How many entries of its typed field so many elements take."""
     if elem_type in (TensorProto.COMPLEX64, TensorProto.COMPLEX128):
         return 2 * elements
-    return nbytes_of(elem_type, elements) if BITS.get(elem_type) in (2, 4) else elements
+    return packed_bytes(elem_type, elements) if BITS.get(elem_type) in (2, 4) else elements
 
 
 def _check_sparse(held: parts.HeldSparse) -> None:
@@ -108,5 +85,5 @@ def _check_sparse(held: parts.HeldSparse) -> None:
     dense, stored = prod(dims), prod(held.tensor.values.dims)
     if stored > dense:
         raise UnsupportedModel(f"{held.name} has {stored} values for {dense} places: the file is damaged, export it again")
-    if nbytes_of(held.tensor.values.data_type, dense) > DENSE_MAX_BYTES:
+    if packed_bytes(held.tensor.values.data_type, dense) > DENSE_MAX_BYTES:
         raise UnsupportedModel(f"{held.name} of the shape {dims} is larger than 2 GiB as an ordinary tensor: store it dense")

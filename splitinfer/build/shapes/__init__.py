@@ -6,16 +6,18 @@ static dimensions. What an output or an inner tensor is declared to be counts fo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Iterable
 
 import onnx
 
-from splitinfer.build.nodes import DEFAULT_DOMAINS, bodies, integer, reads, with_inner
+from splitinfer.build.nodes import DEFAULT_DOMAINS, bodies, first_line, integer, keep, reads, useful, with_inner
 from splitinfer.build.shapes import integers, told
 from splitinfer.build.weights import skeleton
+from splitinfer.errors import UnsupportedModel
 
 _LONG = 1 << 20
+_CONTRADICTIONS = (onnx.shape_inference.InferenceError, onnx.checker.ValidationError, RuntimeError, ValueError)
+"""What inference says of models that no checker has seen."""
 _POOLING = frozenset({"MaxPool", "AveragePool", "LpPool"})
 
 
@@ -40,11 +42,11 @@ def fold_shapes(model: onnx.ModelProto) -> None:
     folded = {name: known[name] for node in graph.node if not stays(node) for name in node.output if name}
     if not folded:
         return
-    _keep(graph.node, stays)
-    useful = _useful(graph, outputs)
-    graph.initializer.extend(values.tensor(name) for name, values in folded.items() if name in useful)
-    _keep(graph.node, lambda node: not useful.isdisjoint(node.output))
-    _keep(graph.initializer, lambda tensor: tensor.name in useful)
+    keep(graph.node, stays)
+    leading = useful(graph.node, outputs)
+    graph.initializer.extend(values.tensor(name) for name, values in folded.items() if name in leading)
+    keep(graph.node, lambda node: not leading.isdisjoint(node.output))
+    keep(graph.initializer, lambda tensor: tensor.name in leading)
 
 
 def infer(model: onnx.ModelProto, data_prop: bool = False) -> onnx.ModelProto:
@@ -55,7 +57,7 @@ def infer(model: onnx.ModelProto, data_prop: bool = False) -> onnx.ModelProto:
         data_prop: also follow the values of shapes; what comes out is likely, not certain.
 
     Raises:
-        onnx.shape_inference.InferenceError: the model breaks a rule of ONNX.
+        UnsupportedModel: types or shapes contradict each other.
     """
     bare = skeleton(model)
     _forget_claims(bare.graph)
@@ -72,17 +74,17 @@ def infer(model: onnx.ModelProto, data_prop: bool = False) -> onnx.ModelProto:
 def _inferred(bare: onnx.ModelProto, data_prop: bool) -> onnx.ModelProto:
     try:
         return onnx.shape_inference.infer_shapes(bare, data_prop=data_prop)
-    except (onnx.checker.ValidationError, ValueError) as error:  # what it says of models that no checker has seen
-        raise onnx.shape_inference.InferenceError(str(error)) from error
+    except _CONTRADICTIONS as error:
+        raise UnsupportedModel(f"types or shapes contradict each other, export the model again: {first_line(error)}") from error
 
 
 def static_dims(model: onnx.ModelProto) -> dict[str, tuple[int | None, ...]] | None:
     """The dimensions of the tensors of the main graph that are sure to be what they seem; None where inference fails."""
     try:
         inferred = infer(model).graph
-    except onnx.shape_inference.InferenceError:
+    except UnsupportedModel:
         return None
-    found = {value.name: integers.dims_of(value) for value in (*inferred.input, *inferred.value_info, *inferred.output)}
+    found = {value.name: integers.static_dims_of(value) for value in (*inferred.input, *inferred.value_info, *inferred.output)}
     doubtful = unsure(model)
     sure = {name: dims for name, dims in found.items() if dims is not None and name not in doubtful}
     return sure | {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
@@ -90,7 +92,7 @@ def static_dims(model: onnx.ModelProto) -> dict[str, tuple[int | None, ...]] | N
 
 def _has_long_vectors(graph: onnx.GraphProto) -> bool:
     """Whether a tensor has one, huge dimension: following values, onnx 1.23 allocates an object for each of its elements."""
-    shapes = [*map(integers.dims_of, graph.input), *(made.shape for made in told.every(graph))]
+    shapes = [*map(integers.static_dims_of, graph.input), *(made.shape for made in told.every(graph))]
     return any(len(shape) == 1 and (shape[0] or 0) > _LONG for shape in shapes if shape)
 
 
@@ -140,19 +142,3 @@ def _forget_shapes(values: Iterable[onnx.ValueInfoProto]) -> None:
     for value in values:
         if value.type.HasField("tensor_type"):
             value.type.tensor_type.ClearField("shape")
-
-
-def _useful(graph: onnx.GraphProto, outputs: Iterable[str]) -> set[str]:
-    """The tensors that lead to an output."""
-    wanted = set(outputs)
-    for node in reversed(graph.node):
-        if wanted.intersection(node.output):
-            wanted.update(reads(node))
-    return wanted
-
-
-def _keep(field: Any, wanted: Callable[[Any], bool]) -> None:
-    """Deletes what is not wanted from a repeated field, without copying the rest."""
-    for index in reversed(range(len(field))):
-        if not wanted(field[index]):
-            del field[index]

@@ -17,7 +17,7 @@ import onnx
 from onnx import TensorProto
 from onnx.helper import tensor_dtype_to_np_dtype
 
-from splitinfer.build.nodes import DEFAULT_DOMAINS, attribute, integer, integers
+from splitinfer.build.nodes import DEFAULT_DOMAINS, attribute, constant_of, dims_of, integer, integers
 
 ELEMENTS_MAX = 64
 """What holds more elements is data, not a shape."""
@@ -37,11 +37,10 @@ Dims = Mapping[str, tuple[int | None, ...]]
 """The static dimensions of tensors; None where one is open. A tensor of unknown rank is absent."""
 
 
-def dims_of(value: onnx.ValueInfoProto) -> tuple[int | None, ...] | None:
-    """The dimensions of a tensor; None for an open one, None altogether where not even their number is known."""
-    if not value.type.tensor_type.HasField("shape"):
-        return None
-    return tuple(dim.dim_value if dim.dim_value > 0 else None for dim in value.type.tensor_type.shape.dim)
+def static_dims_of(value: onnx.ValueInfoProto) -> tuple[int | None, ...] | None:
+    """As `dims_of`, but a dimension of 0 counts as open: some exporters mean that by it."""
+    dims = dims_of(value.type)
+    return None if dims is None else tuple(None if dim is None or dim <= 0 else dim for dim in dims)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,13 +144,8 @@ def _array(elements: Sequence[int | None]) -> np.ndarray[Any, np.dtype[np.object
 
 
 def _constant(node: onnx.NodeProto, scope: _Scope) -> Integers | None:
-    for found in node.attribute:
-        if found.name == "value":
-            return _of_tensor(found.t)
-        if found.name in ("value_int", "value_ints"):
-            values = _array(list(found.ints)) if found.name == "value_ints" else np.asarray(int(found.i), object)
-            return Integers(TensorProto.INT64, values)
-    return None
+    tensor = constant_of(node)
+    return None if tensor is None else _of_tensor(tensor)
 
 
 def _shape(node: onnx.NodeProto, scope: _Scope) -> Integers | None:

@@ -34,7 +34,7 @@ class Scope:
     def inside(self, graph: onnx.GraphProto) -> Scope:
         """What is known in a body, or in the main graph."""
         values = {value.name: value for value in (*graph.input, *graph.value_info, *graph.output)}
-        shapes = {name: found for name, value in values.items() if (found := integers.dims_of(value)) is not None}
+        shapes = {name: found for name, value in values.items() if (found := integers.static_dims_of(value)) is not None}
         shapes |= {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
         dims = self.dims.new_child(shapes)
         known = self.known.new_child(integers.of_weights(graph.initializer))
@@ -82,7 +82,7 @@ def every(graph: onnx.GraphProto, outer: Scope | None = None) -> Iterator[Made]:
 
 def at_batch_1(value: onnx.ValueInfoProto | None) -> tuple[int, ...] | None:
     """The shape that inference says, open dimensions counting 1."""
-    dims = None if value is None else integers.dims_of(value)
+    dims = None if value is None else integers.static_dims_of(value)
     return None if dims is None else tuple(1 if dim is None else dim for dim in dims)
 
 

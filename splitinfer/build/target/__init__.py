@@ -15,6 +15,7 @@ import onnx
 from google.protobuf.message import Message
 from onnx import TensorProto
 
+from splitinfer.build.elem_types import type_name
 from splitinfer.build.target.lower import lower
 from splitinfer.errors import InvalidInput, UnsupportedModel
 
@@ -129,9 +130,8 @@ def _refuse_newer(model: onnx.ModelProto, target: Target) -> None:
                 raise UnsupportedModel(f"the function {message.name!r} has defaults, {hint}: export it without functions")
         kind = _element_type(message)
         if target.ir_version < _FIRST_IR_OF_TYPE.get(kind, 14 if kind > max(_FIRST_IR_OF_TYPE) else 0):
-            name = TensorProto.DataType.Name(kind).lower()
             what = getattr(message, "name", "") or "a tensor"
-            raise UnsupportedModel(f"{what!r} is {name}, {hint}: quantise to int8, or choose a newer target runtime")
+            raise UnsupportedModel(f"{what!r} is {type_name(kind)}, {hint}: quantise to int8, or choose a newer target runtime")
 
 
 def _element_type(message: Message) -> int:

@@ -10,8 +10,7 @@ import onnx.inliner
 from onnx import NodeProto, TensorProto, defs, helper, numpy_helper
 
 from splitinfer.build.names import declared
-from splitinfer.build.nodes import attribute, bodies, integer, reads
-from splitinfer.build.schemas import constant_of
+from splitinfer.build.nodes import attribute, bodies, constant_of, integer, reads
 from splitinfer.build.target.passes import Pass
 
 _NORMALIZATIONS = frozenset({"LayerNormalization", "RMSNormalization"})
@@ -116,9 +115,8 @@ class Expansion(Pass):
             return known[inner]
 
         for node in nodes:
-            found = constant_of(node) if node.op_type == "Constant" else {}
-            if found:
-                (tensor,) = found.values()
+            tensor = constant_of(node)
+            if tensor is not None:
                 known[node.output[0]] = self.constant(f"{prefix}/{node.output[0]}", numpy_helper.to_array(tensor))
                 continue
             node.input[:] = [name(inner) for inner in node.input]

@@ -14,10 +14,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import onnx
-from onnx import NodeProto, TensorProto, defs, helper, numpy_helper
+from onnx import NodeProto, defs, helper, numpy_helper
 
-from splitinfer.build.nodes import attribute, bodies, label
-from splitinfer.build.schemas import normal, schema_of
+from splitinfer.build.elem_types import type_name
+from splitinfer.build.nodes import attribute, bodies, dims_of, label, normal
+from splitinfer.build.schemas import schema_of
 from splitinfer.build.target.expand import Expansion
 from splitinfer.build.target.passes import Pass
 from splitinfer.errors import UnsupportedModel
@@ -81,12 +82,9 @@ class _Lowering(Pass):
             raise self.refuse(node, f"{name!r} is computed, or stored outside the model, but must be a number there")
         return [int(value) for value in numpy_helper.to_array(self.constants[name]).reshape(-1)]
 
-    def shape(self, name: str) -> list[int | None] | None:
+    def shape(self, name: str) -> tuple[int | None, ...] | None:
         """The dimensions of a tensor, None for an open one; None where nothing is known."""
-        kind = self.types.get(name, onnx.TypeProto()).tensor_type
-        if not kind.HasField("shape"):
-            return None
-        return [dim.dim_value if dim.HasField("dim_value") else None for dim in kind.shape.dim]
+        return dims_of(self.types.get(name, onnx.TypeProto()))
 
 
 def _check_ends(lowering: _Lowering, node: NodeProto, old: defs.OpSchema) -> None:
@@ -101,8 +99,8 @@ def _check_ends(lowering: _Lowering, node: NodeProto, old: defs.OpSchema) -> Non
         raise lowering.refuse(node, f"it needs {old.min_input} inputs there")
     for name, end in (*_ends(node.input, old.inputs), *_ends(node.output, old.outputs)):
         kind = lowering.types.get(name, onnx.TypeProto()).tensor_type.elem_type
-        if kind and f"tensor({_type_name(kind)})" not in end.types:
-            raise lowering.refuse(node, f"{name!r} is {_type_name(kind)}, which it does not take there")
+        if kind and f"tensor({type_name(kind)})" not in end.types:
+            raise lowering.refuse(node, f"{name!r} is {type_name(kind)}, which it does not take there")
 
 
 def _ends(
@@ -252,11 +250,6 @@ def _refuse_functions(model: onnx.ModelProto, wanted: Mapping[str, int]) -> None
 def _unchanged(node: NodeProto, now: int, wanted: int, domain: str) -> bool:
     new, old = schema_of(node.op_type, now, domain), schema_of(node.op_type, wanted, domain)
     return new is not None and old is not None and new.since_version == old.since_version and not any(bodies(node))
-
-
-def _type_name(kind: int) -> str:
-    name: str = TensorProto.DataType.Name(kind).lower()
-    return name
 
 
 def _shown(value: object) -> object:

@@ -8,10 +8,10 @@ import numpy as np
 import onnx
 from onnx import NodeProto, TensorProto, defs, helper, numpy_helper
 
-from splitinfer.build.load import infer
 from splitinfer.build.names import Names
-from splitinfer.build.nodes import bodies, label
-from splitinfer.build.schemas import constant_of, normal, schema_of
+from splitinfer.build.nodes import bodies, constant_of, label, normal
+from splitinfer.build.schemas import schema_of
+from splitinfer.build.shapes import infer
 from splitinfer.errors import UnsupportedModel
 
 
@@ -27,7 +27,7 @@ class Pass:
         self.constants: dict[str, TensorProto] = {}
         self.local = {(normal(function.domain), function.name) for function in model.functions}
         self.changed = False
-        self._learn(infer(model).graph)
+        self._learn(infer(model, data_prop=True).graph)
 
     def run(self) -> bool:
         """Walks; true where something changed."""
@@ -84,7 +84,8 @@ class Pass:
             self.types[tensor.name] = helper.make_tensor_type_proto(tensor.data_type, list(tensor.dims))
             self.constants[tensor.name] = tensor
         for node in graph.node:
-            if node.op_type == "Constant" and not normal(node.domain) and len(node.attribute) == 1:
-                self.constants.update(constant_of(node))
+            constant = constant_of(node)
+            if constant is not None:
+                self.constants[node.output[0]] = constant
             for body in bodies(node):
                 self._learn(body)

@@ -15,6 +15,7 @@ from collections import Counter
 import numpy as np
 import onnx
 
+from splitinfer.build.names import Names
 from splitinfer.build.nodes import reads
 
 _UNSIGNING = frozenset({"x86_64", "AMD64", "i386", "i686"})
@@ -36,6 +37,7 @@ def unsign(model: onnx.ModelProto, machine: str = "") -> None:
     edges.update(value.name for value in graph.output)
     makers = {name: node for node in graph.node for name in node.output}
     points = {tensor.name: tensor for tensor in graph.initializer if _is_zero_point(tensor)}
+    unsigned = _Unsigned(graph)
     for back in graph.node:
         there = makers.get(back.input[0]) if back.op_type == "DequantizeLinear" else None
         if there is None or there.op_type != "QuantizeLinear" or edges[there.output[0]] != 1 or edges[back.output[0]] != 1:
@@ -43,7 +45,7 @@ def unsign(model: onnx.ModelProto, machine: str = "") -> None:
         if len(there.input) == len(back.input) == _ZERO_POINT + 1:
             old, same = (points.get(node.input[_ZERO_POINT]) for node in (there, back))
             if old is not None and same is not None and _value(old) == _value(same):
-                _rewrite(graph, (there, back), old)
+                _rewrite((there, back), unsigned.name(old))
 
 
 def _is_zero_point(tensor: onnx.TensorProto) -> bool:
@@ -54,13 +56,26 @@ def _value(tensor: onnx.TensorProto) -> int:
     return int(onnx.numpy_helper.to_array(tensor).reshape(-1)[0])
 
 
-def _rewrite(graph: onnx.GraphProto, pair: tuple[onnx.NodeProto, onnx.NodeProto], old: onnx.TensorProto) -> None:
-    name = f"{old.name}/unsigned"
-    if all(tensor.name != name for tensor in graph.initializer):
-        point = np.full(tuple(old.dims), _value(old) + _OFFSET, np.uint8)
-        graph.initializer.append(onnx.numpy_helper.from_array(point, name))
+class _Unsigned:
+    """Zero points as uint8, each made at first use."""
+
+    def __init__(self, graph: onnx.GraphProto) -> None:
+        self._graph = graph
+        self._names = Names(graph)
+        self._made: dict[str, str] = {}
+
+    def name(self, old: onnx.TensorProto) -> str:
+        """What the zero point is called that stands for an old one."""
+        if old.name not in self._made:
+            self._made[old.name] = self._names.fresh(f"{old.name}/unsigned")
+            point = np.full(tuple(old.dims), _value(old) + _OFFSET, np.uint8)
+            self._graph.initializer.append(onnx.numpy_helper.from_array(point, self._made[old.name]))
+        return self._made[old.name]
+
+
+def _rewrite(pair: tuple[onnx.NodeProto, onnx.NodeProto], zero_point: str) -> None:
     for node in pair:
-        node.input[_ZERO_POINT] = name
+        node.input[_ZERO_POINT] = zero_point
         for attribute in node.attribute:
             if attribute.name == "output_dtype" and attribute.i == onnx.TensorProto.INT8:
                 attribute.i = onnx.TensorProto.UINT8

@@ -43,6 +43,14 @@ def test_floats_may_be_coded_and_integers_not():
     assert (integers.nbytes, integers.lossless, integers.why_not) == (24, True, None)
 
 
+def test_wide_integers_are_small_numbers_to_a_compressor():
+    """Two bytes a number at most, and never more than there are."""
+    nodes = [node("ArgMax", "x", "best", axis=1), node("Cast", "x", "byte", to=TensorProto.UINT8)]
+    nodes += [node("Cast", "byte", "b", to=FLOAT), node("Cast", "best", "c", to=FLOAT), node("Add", "b c", "y")]
+    found = crossings(graph_of(row_net(nodes)))
+    assert [(found[name].nbytes, found[name].packed_bytes) for name in ("best", "byte", "b")] == [(8, 2), (8, 8), (32, 0)]
+
+
 def test_inputs_are_looked_at_too_and_weights_are_not():
     found = crossings(graph_of(models.two_inputs()))
     assert found["z"].nbytes == 20

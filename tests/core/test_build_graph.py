@@ -81,7 +81,7 @@ def test_a_chain_of_recomputed_nodes_leads_back_to_what_crosses():
 
 def test_a_node_that_reads_two_dequantised_tensors_reads_what_is_behind_each_once():
     nodes = [*quantise("x", "q"), *dequantise("q", "f"), relu("x", "r"), *quantise("r", "p"), *dequantise("p", "g")]
-    graph = graph_of(row_net([*nodes, node("Sum", "f g f", "y")], SCALE))
+    graph = graph_of(row_net([*nodes, *dequantise("q", "h"), node("Sum", "f g h", "y")], SCALE))
     assert step_of(graph, "y").reads == ("q", "p")
 
 
@@ -132,6 +132,9 @@ def test_small_integers_behind_a_shape_are_recomputed_and_the_shape_crosses():
 
 def test_without_shapes_there_is_nothing_to_recompute():
     assert graph_of(models.chain()).with_shapes_recomputed() is None
+    assert (
+        graph_of(row_net([*quantise("x", "q"), *dequantise("q", "f"), relu("f", "y")], SCALE)).with_shapes_recomputed() is None
+    )
 
 
 def test_a_shape_that_is_read_as_it_is_gives_nothing_to_recompute():
@@ -140,7 +143,11 @@ def test_a_shape_that_is_read_as_it_is_gives_nothing_to_recompute():
 
 
 def test_integers_that_are_computed_from_data_are_not_recomputed():
-    nodes = [node("ArgMax", "x", "best", axis=0), node("Shape", "x", "shape"), node("Gather", "shape zero", "n", axis=0)]
+    nodes = [
+        node("ArgMax", "x", "best", axis=0, keepdims=0),
+        node("Shape", "x", "shape"),
+        node("Gather", "shape zero", "n", axis=0),
+    ]
     nodes += [node("Add", "best n", "both"), node("Cast", "both", "f", to=FLOAT), node("Add", "x f", "y")]
     other = graph_of(row_net(nodes, [constant("zero", [0])])).with_shapes_recomputed()
     assert other is not None

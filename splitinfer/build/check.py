@@ -9,16 +9,13 @@ from functools import partial
 import numpy as np
 
 from splitinfer.build.trial import Trial
-from splitinfer.build.walk import MANY_CUTS
+from splitinfer.build.walk import MANY_CUTS, Progress
 from splitinfer.bundle import Bundle
 from splitinfer.errors import EngineError, UnsupportedModel
 from splitinfer.model import Array, Cut, Tensors
 
 TOLERANCE = 1e-4
 """Largest max|d| / max|y| of an output that is still the same answer."""
-
-Step = Callable[[int, int], None]
-"""Hears how many of how many are done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +76,7 @@ def check(
     bundle: Bundle,
     feeds: Sequence[Tensors],
     uncut: Callable[[Tensors], Tensors],
-    step: Step = lambda done, total: None,
+    progress: Progress = lambda done, total: None,
     *,
     each: bool = False,
 ) -> list[CutCheck]:
@@ -88,13 +85,13 @@ def check(
         bundle.model.check_inputs(feed)
     pairs = [(feed, uncut(feed)) for feed in feeds]
     cuts = bundle.model.cuts
-    together = _checked(cuts[0], pairs, lambda feed: trial.chain(bundle.path, feed, step))
+    together = _checked(cuts[0], pairs, lambda feed: trial.chain(bundle.path, feed, progress))
     if together.ok and len(cuts) > MANY_CUTS + 1 and not each:
         return [replace(together, index=cut.index, id=cut.id) for cut in cuts]
     checks = []
     for cut in cuts:
         checks.append(_checked(cut, pairs, partial(trial.halves, bundle.path, cut.index)))
-        step(cut.index + 1, len(cuts))
+        progress(cut.index + 1, len(cuts))
     if not together.ok and all(check.ok for check in checks):  # each is right, but not all of them after each other
         worst = max(checks[1:-1], key=lambda check: check.max_rel_error, default=checks[0])
         checks[worst.index] = replace(together, index=worst.index, id=worst.id)

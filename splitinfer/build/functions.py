@@ -11,12 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 import onnx
 
 from splitinfer.build.names import Names, declared
-from splitinfer.build.nodes import bodies, label, normal, with_inner
+from splitinfer.build.nodes import Key, bodies, called, key_of, label, normal, with_inner
 from splitinfer.build.schemas import OWN_DOMAINS, same_signature, schema_of
 from splitinfer.errors import UnsupportedModel
-
-Key = tuple[str, str, str]
-"""Domain, name and overload."""
 
 
 def inline(model: onnx.ModelProto) -> None:
@@ -42,7 +39,7 @@ class _Inliner:
         self.model = model
         self.names = Names(model.graph)
         self.imports = {normal(opset.domain): opset.version for opset in model.opset_import}
-        self.functions = {key: function for key, function in _keyed(model.functions) if self._can_be_written_out(function)}
+        self.functions = {key_of(one): one for one in model.functions if self._can_be_written_out(one)}
 
     def run(self) -> None:
         self._graph(self.model.graph, ())
@@ -50,7 +47,7 @@ class _Inliner:
             if all(normal(opset.domain) != domain for opset in self.model.opset_import):
                 self.model.opset_import.append(onnx.helper.make_opsetid(domain, version))
         needed = _reachable(self.model)
-        kept = [function for key, function in _keyed(self.model.functions) if key in needed]
+        kept = [function for function in self.model.functions if key_of(function) in needed]
         del self.model.functions[:]
         self.model.functions.extend(kept)
 
@@ -80,7 +77,7 @@ class _Inliner:
         graph.node.extend(nodes)
 
     def _node(self, node: onnx.NodeProto, calling: tuple[Key, ...]) -> Iterator[onnx.NodeProto]:
-        key = _called(node)
+        key = called(node)
         if key in self.functions:
             if key in calling:
                 raise UnsupportedModel(f"{label(node)} is a function that calls itself: export the model without it")
@@ -146,23 +143,14 @@ class _Call:
         body.node.extend(nodes)
 
 
-def _keyed(functions: Sequence[onnx.FunctionProto]) -> Iterator[tuple[Key, onnx.FunctionProto]]:
-    for function in functions:
-        yield (normal(function.domain), function.name, function.overload), function
-
-
-def _called(node: onnx.NodeProto) -> Key:
-    return normal(node.domain), node.op_type, node.overload
-
-
 def _reachable(model: onnx.ModelProto) -> set[Key]:
     """The functions that something still calls."""
-    functions = dict(_keyed(model.functions))
+    functions = {key_of(function): function for function in model.functions}
     found: set[Key] = set()
-    waiting = [_called(node) for node in with_inner(model.graph.node)]
+    waiting = [called(node) for node in with_inner(model.graph.node)]
     while waiting:
         key = waiting.pop()
         if key in functions and key not in found:
             found.add(key)
-            waiting.extend(_called(node) for node in with_inner(functions[key].node))
+            waiting.extend(called(node) for node in with_inner(functions[key].node))
     return found

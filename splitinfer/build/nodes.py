@@ -10,6 +10,9 @@ import onnx
 DEFAULT_DOMAINS = ("", "ai.onnx")
 """Two names of one domain, that of the standard's operators."""
 
+Key = tuple[str, str, str]
+"""What a function goes by: domain, name and overload."""
+
 _CONSTANTS: dict[str, int] = {
     "value_float": onnx.TensorProto.FLOAT,
     "value_floats": onnx.TensorProto.FLOAT,
@@ -27,6 +30,16 @@ def label(node: onnx.NodeProto) -> str:
 def normal(domain: str) -> str:
     """The one name of a domain: that of the standard's operators has two."""
     return "" if domain in DEFAULT_DOMAINS else domain
+
+
+def called(node: onnx.NodeProto) -> Key:
+    """The function that a node calls, if it is a call."""
+    return normal(node.domain), node.op_type, node.overload
+
+
+def key_of(function: onnx.FunctionProto) -> Key:
+    """What calls of a function name."""
+    return normal(function.domain), function.name, function.overload
 
 
 def first_line(error: Exception) -> str:

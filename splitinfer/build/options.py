@@ -10,7 +10,7 @@ from splitinfer.build.image import ImageInput
 from splitinfer.errors import InvalidInput
 from splitinfer.model import Array
 
-Progress = Callable[[str, int, int], None]
+Listener = Callable[[str, int, int], None]
 """Hears (stage, done, total)."""
 
 
@@ -47,7 +47,7 @@ class BuildOptions:
     target_runtime: str | None = None
     device_max_bytes: int | None = None
     overwrite: bool = False
-    progress: Progress | None = None
+    progress: Listener | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.cuts, str) and self.cuts not in ("frontier", "all"):

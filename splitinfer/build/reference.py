@@ -13,7 +13,7 @@ from statistics import median
 from time import thread_time_ns
 
 from splitinfer.build.score import Offered
-from splitinfer.build.walk import MANY_CUTS, to_end
+from splitinfer.build.walk import MANY_CUTS, Progress, to_end
 from splitinfer.engine import Engine
 from splitinfer.model import Tensors
 from splitinfer.payload import Packer
@@ -25,7 +25,7 @@ _RUNS_MIN = 3
 _ENOUGH_MS = 60.0
 
 
-def profile(engine: Engine, packer: Packer, offered: Offered, feed: Tensors, progress: Callable[[int, int], None]) -> Profile:
+def profile(engine: Engine, packer: Packer, offered: Offered, feed: Tensors, progress: Progress) -> Profile:
     """Measures a model at batch 1.
 
     Args:

@@ -7,7 +7,7 @@ allows it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from math import isfinite
@@ -16,7 +16,7 @@ import numpy as np
 
 from splitinfer.build.answers import Judge, stacked
 from splitinfer.build.check import difference
-from splitinfer.build.walk import MANY_CUTS, along, to_end
+from splitinfer.build.walk import MANY_CUTS, Progress, along, to_end
 from splitinfer.codec import Codec, codecs_for, table_key
 from splitinfer.engine import Engine, Held
 from splitinfer.model import Array, Cut, Model, Tensors
@@ -25,7 +25,6 @@ from splitinfer.plan import Plan, PlanScore, Scorecard
 
 BATCH = 8
 
-Progress = Callable[[int, int], None]
 Halves = tuple[Mapping[str, Array], Mapping[str, Array], Array | None]
 """Samples to calibrate with, samples to report with, and the labels of these."""
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from splitinfer.engine import Engine, Held
 from splitinfer.model import Cut, Tensors
+
+Progress = Callable[[int, int], None]
+"""Hears how many of how many are done."""
 
 MANY_CUTS = 16
 """With more, tails are run segment by segment: one session for each would hold the weights as often as there are cuts."""

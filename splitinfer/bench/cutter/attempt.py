@@ -13,8 +13,6 @@ from splitinfer.bundle import Bundle
 from splitinfer.errors import SplitInferError
 from splitinfer.model import Tensors
 
-TOLERANCE = 1e-4
-"""Largest max|d| / max|y| that is still the same answer."""
 RIVAL = "the original file in plain onnxruntime"
 
 Feed = Callable[[Bundle], Tensors]

@@ -6,10 +6,11 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from splitinfer.bench.cutter.attempt import TOLERANCE, attempt
+from splitinfer.bench.cutter.attempt import attempt
 from splitinfer.bench.rows import Row, at_least
 from splitinfer.bench.traps import TRAPS
 from splitinfer.bench.traps.judge import judge
+from splitinfer.build.check import TOLERANCE
 
 
 def measure(models: Path | None, tell: Callable[[str], None]) -> list[Row]:

@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 from math import nan
 from pathlib import Path
 
-from splitinfer.bench.cutter.attempt import RIVAL, TOLERANCE, attempt
+from splitinfer.bench.cutter.attempt import RIVAL, attempt
 from splitinfer.bench.rows import Row, at_least, at_most
 from splitinfer.bench.zoo import LARGE, ZOO, Specimen
 from splitinfer.build import BuildOptions
+from splitinfer.build.check import TOLERANCE
 from splitinfer.errors import SplitInferError
 
 

@@ -12,7 +12,7 @@ import onnx
 
 from splitinfer.backends.ort import operators
 from splitinfer.build.gate import parts
-from splitinfer.build.nodes import bodies, label, normal
+from splitinfer.build.nodes import Key, bodies, called, key_of, label, normal
 from splitinfer.errors import UnsupportedModel
 
 NODES_MAX = 200_000
@@ -29,9 +29,6 @@ _CODE = frozenset({"PyOp", "PythonOp", "PythonOpGrad", "TritonOp", "ATen", "Exte
 _ONE_PROCESSOR = frozenset({"com.ms.internal.nhwc", "com.microsoft.nchwc"})
 _EXTENSIONS = frozenset({"ai.onnx.contrib", "com.microsoft.extensions"})
 _TRAINING = frozenset({"ai.onnx.training", "ai.onnx.preview.training"})
-
-_Key = tuple[str, str, str]
-"""Domain, name and overload."""
 
 
 def check(model: onnx.ModelProto) -> None:
@@ -91,10 +88,10 @@ class _Calls:
 
     def __init__(self, model: onnx.ModelProto) -> None:
         self._graph = model.graph
-        self._functions: dict[_Key, onnx.FunctionProto] = {}
-        self._extents: dict[_Key, _Extent] = {}
+        self._functions: dict[Key, onnx.FunctionProto] = {}
+        self._extents: dict[Key, _Extent] = {}
         for function in model.functions:
-            key = (normal(function.domain), function.name, function.overload)
+            key = key_of(function)
             if key in self._functions:
                 raise UnsupportedModel(f"the function {function.name!r} is defined twice: export the model again")
             self._functions[key] = function
@@ -111,7 +108,7 @@ class _Calls:
             if count > limit:
                 raise UnsupportedModel(f"functions written out, it has {count} {what}, more than {limit}: simplify the model")
 
-    def _function(self, key: _Key, path: tuple[_Key, ...]) -> _Extent:
+    def _function(self, key: Key, path: tuple[Key, ...]) -> _Extent:
         if key in path:
             raise UnsupportedModel(f"the function {key[1]!r} calls itself, which never ends: export the model again")
         if key not in self._extents:
@@ -124,11 +121,11 @@ class _Calls:
                 raise UnsupportedModel(f"from {key[1]!r} functions call each other over {DEPTH_MAX} deep: simplify the model")
         return self._extents[key]
 
-    def _nodes(self, nodes: Iterable[onnx.NodeProto], depth: int, path: tuple[_Key, ...]) -> _Extent:
+    def _nodes(self, nodes: Iterable[onnx.NodeProto], depth: int, path: tuple[Key, ...]) -> _Extent:
         extent = _Extent()
         for node in nodes:
             extent = extent.beside(_Extent(nodes=1))
-            key = (normal(node.domain), node.op_type, node.overload)
+            key = called(node)
             if key in self._functions:
                 extent = extent.beside(self._function(key, path))
             for body in bodies(node):

@@ -17,7 +17,7 @@ import numpy as np
 
 from splitinfer.build.trial.frames import Message
 from splitinfer.build.trial.process import Child
-from splitinfer.build.trial.work import Step
+from splitinfer.build.walk import Progress
 from splitinfer.errors import CorruptBundle, EngineError, InvalidCut, InvalidInput
 from splitinfer.model import Array, Tensors
 
@@ -112,7 +112,7 @@ class Trial:
         """
         return self._ask(f"ran cut {cut}", {"do": "halves", "bundle": str(bundle.absolute()), "cut": cut}, feed).tensors
 
-    def chain(self, bundle: Path, feed: Tensors, progress: Step) -> Tensors:
+    def chain(self, bundle: Path, feed: Tensors, progress: Progress) -> Tensors:
         """The outputs of all segments, each of which gets plain tensors from the one before.
 
         Args:
@@ -159,10 +159,10 @@ class Trial:
         self._ask("loaded the model", {"do": "load", "folder": folder}, {"model": source.model})
         self._loaded = source
 
-    def _ask(self, doing: str, fields: dict[str, object], tensors: Tensors, heard: Step | None = None) -> Message:
+    def _ask(self, doing: str, fields: dict[str, object], tensors: Tensors, progress: Progress | None = None) -> Message:
         child = self._running()
         try:
-            reply = child.ask(doing, Message(fields, tensors), heard)
+            reply = child.ask(doing, Message(fields, tensors), progress)
         except BaseException:  # even by Ctrl-C: it may stand between two messages now
             self._drop()
             raise

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from splitinfer.build.trial import work
 from splitinfer.build.trial.frames import NO_MEMORY, Channel, Message
+from splitinfer.build.walk import Progress
 from splitinfer.errors import SplitInferError
 
 _FIRST_TO_GO = "1000"
@@ -53,18 +54,18 @@ def _answer(channel: Channel, bench: work.Bench, seconds: float) -> None:
     request = channel.receive()
     _allow(seconds)
 
-    def step(done: int, total: int) -> None:
+    def progress(done: int, total: int) -> None:
         channel.send(Message({"step": [done, total]}))
         _allow(seconds)
 
     try:
-        reply = _reply(bench, request, step)
+        reply = _reply(bench, request, progress)
     except SplitInferError as error:
         reply = Message({"error": type(error).__name__, "words": str(error)})
     channel.send(reply)
 
 
-def _reply(bench: work.Bench, request: Message, step: work.Step) -> Message:
+def _reply(bench: work.Bench, request: Message, progress: Progress) -> Message:
     fields, feed = request.fields, request.tensors
     match fields["do"]:
         case "load":
@@ -76,9 +77,9 @@ def _reply(bench: work.Bench, request: Message, step: work.Step) -> Message:
         case "halves":
             return Message({}, work.halves(bench.engine(Path(fields["bundle"]), fields["cut"]), fields["cut"], feed))
         case "chain":
-            return Message({}, work.chain(bench.engine(Path(fields["bundle"])), feed, step))
+            return Message({}, work.chain(bench.engine(Path(fields["bundle"])), feed, progress))
         case "peaks":
-            return Message({"peaks": work.peaks(bench.engine(Path(fields["bundle"])), feed, step)})
+            return Message({"peaks": work.peaks(bench.engine(Path(fields["bundle"])), feed, progress)})
         case other:
             raise ValueError(f"no request is called {other!r}")
 

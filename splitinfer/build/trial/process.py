@@ -10,7 +10,7 @@ import sys
 from time import monotonic
 
 from splitinfer.build.trial.frames import NO_MEMORY, BadFrame, Channel, Message
-from splitinfer.build.trial.work import Step
+from splitinfer.build.walk import Progress
 from splitinfer.errors import EngineError, UnsupportedModel
 
 _CHILD = "splitinfer.build.trial.child"
@@ -69,13 +69,13 @@ class Child:
         """Whether it still runs."""
         return self._process.poll() is None
 
-    def ask(self, doing: str, request: Message, heard: Step | None = None) -> Message:
+    def ask(self, doing: str, request: Message, progress: Progress | None = None) -> Message:
         """Sends a request and waits for the answer.
 
         Args:
             doing: what it does for it, in the past tense, for the message of an error.
             request: the request.
-            heard: called for each segment that is done, where the request goes through several.
+            progress: hears of each segment that is done, where the request goes through several.
 
         Raises:
             UnsupportedModel: it died or took too long.
@@ -88,8 +88,8 @@ class Child:
             raise self._fate(doing, error) from error
         while "step" in (reply := self._receive(doing, until_s)).fields:
             done, total = reply.fields["step"]
-            if heard is not None:
-                heard(done, total)
+            if progress is not None:
+                progress(done, total)
             doing, until_s = f"ran segment {done}", monotonic() + self._seconds
         return reply
 

@@ -5,18 +5,15 @@ Holds one thing at a time, since each holds weights. Knows no process and no mes
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 from splitinfer.backends.memory import Growth
 from splitinfer.backends.ort import OrtEngine, Uncut
+from splitinfer.build.walk import Progress
 from splitinfer.bundle import Bundle
 from splitinfer.engine import Engine
 from splitinfer.errors import EngineError
 from splitinfer.model import Array, Tensors
-
-Step = Callable[[int, int], None]
-"""Hears how many of how many are done."""
 
 
 class Bench:
@@ -71,7 +68,7 @@ def halves(engine: Engine, at: int, feed: Tensors) -> Tensors:
     return {**head.outputs(), **engine.run(at, n, engine.hold(at, head.plain())).outputs()}
 
 
-def chain(engine: Engine, feed: Tensors, step: Step) -> Tensors:
+def chain(engine: Engine, feed: Tensors, progress: Progress) -> Tensors:
     """The answer of all segments, each of which gets plain tensors from the one before."""
     n = engine.model.n
     held = engine.hold(0, feed)
@@ -79,11 +76,11 @@ def chain(engine: Engine, feed: Tensors, step: Step) -> Tensors:
     for index in range(n):
         held = engine.run(index, index + 1, engine.hold(index, held.plain()))
         outputs.update(held.outputs())
-        step(index + 1, n)
+        progress(index + 1, n)
     return outputs
 
 
-def peaks(engine: Engine, feed: Tensors, step: Step) -> list[int | None]:
+def peaks(engine: Engine, feed: Tensors, progress: Progress) -> list[int | None]:
     """For each cut, the resident bytes that loading and running the segments before it took at most, above what was there.
 
     Every segment stays loaded, as on a device. Means something only in a process that ran nothing before.
@@ -97,5 +94,5 @@ def peaks(engine: Engine, feed: Tensors, step: Step) -> list[int | None]:
     for index in range(n):
         held = engine.run(index, index + 1, held)
         found.append(growth.nbytes())
-        step(index + 1, n)
+        progress(index + 1, n)
     return found

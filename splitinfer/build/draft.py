@@ -40,7 +40,7 @@ def draft(analysis: Analysis, kept: cuts.Kept, options: BuildOptions) -> Draft:
         image_input=folded.image.name if folded else None,
         preprocessing=folded.image.described() if folded else {},
         build_info=_build_info(analysis, kept),
-        places=explain(kept, analysis.model_hash, image=folded is not None),
+        boundaries=explain(kept, analysis.model_hash, image=folded is not None),
     )
 
 

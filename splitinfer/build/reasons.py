@@ -11,13 +11,13 @@ from splitinfer.build.crossing import ACTIVATIONS, FUSED_WITH_THEM
 from splitinfer.build.cuts import Kept, cut_id, friendly
 from splitinfer.build.frontier import CROSSING_SHARE_MAX, worth_keeping
 from splitinfer.build.prices import DEPTH_FLOORS, GRID, Prices, crossing_share, depth, prices, sizes, undominated
-from splitinfer.bundle import Place
+from splitinfer.bundle import BoundaryEntry
 
 FLOOR_GAIN_MIN = 0.01
 """What a boundary that was not kept must gain under a privacy floor to have that mentioned."""
 
 
-def explain(kept: Kept, model_hash: str, image: bool = False) -> tuple[Place, ...]:
+def explain(kept: Kept, model_hash: str, image: bool = False) -> tuple[BoundaryEntry, ...]:
     """Every boundary of the order that the cuts come from, with the reason.
 
     Args:
@@ -30,7 +30,7 @@ def explain(kept: Kept, model_hash: str, image: bool = False) -> tuple[Place, ..
     why = _Frontier(kept, image).why if kept.frontier is not None else _as_asked
     positions = {boundary.position for boundary in kept.boundaries}
     return tuple(
-        Place(
+        BoundaryEntry(
             id=cut_id(model_hash, boundary.live),
             name=friendly(boundary, end=boundary is last),
             position=boundary.position,

@@ -11,8 +11,8 @@ A graph names its weights as ONNX external data whose `location` is the plain na
 a path out of the folder cannot be written down. Knows no ONNX and no runtime: graphs are bytes here.
 """
 
+from splitinfer.bundle.boundaries import BoundaryEntry, frontier_loss
 from splitinfer.bundle.manifest import FORMAT, CutEntry
-from splitinfer.bundle.places import Place, frontier_loss
 from splitinfer.bundle.reader import Bundle
 from splitinfer.bundle.records import decode_profile, decode_scorecard, encode_profile, encode_scorecard
 from splitinfer.bundle.trim import head_bytes, longest_head, trim
@@ -22,10 +22,10 @@ __all__ = [
     "FORMAT",
     "INLINE_BYTES",
     "Blob",
+    "BoundaryEntry",
     "Bundle",
     "CutEntry",
     "Draft",
-    "Place",
     "SegmentDraft",
     "decode_profile",
     "decode_scorecard",

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from splitinfer.bundle import files, records
+from splitinfer.bundle.boundaries import BoundaryEntry, decode_boundaries
 from splitinfer.bundle.manifest import Manifest, digest_of
-from splitinfer.bundle.places import Place, decode_places
 from splitinfer.errors import CorruptBundle, InvalidCut
 from splitinfer.model import Digest, Model
 from splitinfer.plan import Profile, Scorecard
@@ -105,14 +105,14 @@ class Bundle:
         """Name and size of the weights that the graph of a segment may refer to."""
         return {name: self.manifest.blobs[name] for name in self.manifest.segments[index].weights}
 
-    def places(self) -> tuple[Place, ...]:
+    def boundaries(self) -> tuple[BoundaryEntry, ...]:
         """Where the model could have been cut, and why it was or was not; read at every call, empty where it was not written.
 
         Raises:
             CorruptBundle: the file was changed.
         """
         data = _record(self.path / "boundaries.json")
-        return () if data is None else decode_places(data)
+        return () if data is None else decode_boundaries(data)
 
     def save_scorecard(self, scorecard: Scorecard) -> Bundle:
         """Replaces the scorecard on disk.

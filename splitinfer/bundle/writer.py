@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from splitinfer.bundle import files, records
+from splitinfer.bundle.boundaries import BoundaryEntry, encode_boundaries
 from splitinfer.bundle.manifest import CutEntry, Manifest, SegmentEntry
-from splitinfer.bundle.places import Place, encode_places
 from splitinfer.bundle.reader import Bundle
 from splitinfer.model import TensorSpec
 
@@ -61,7 +61,7 @@ class Draft:
         image_input: name of the uint8 NHWC input, or None.
         preprocessing: what was folded into segment 0 for it, in integers and text.
         build_info: anything that JSON can hold; outside the identity.
-        places: where the model could have been cut, and why it was or was not; outside the identity.
+        boundaries: where the model could have been cut, and why it was or was not; outside the identity.
     """
 
     name: str
@@ -76,7 +76,7 @@ class Draft:
     image_input: str | None = None
     preprocessing: Mapping[str, int | str] = field(default_factory=dict)
     build_info: Mapping[str, Any] = field(default_factory=dict)
-    places: tuple[Place, ...] = ()
+    boundaries: tuple[BoundaryEntry, ...] = ()
 
 
 def write(path: str | Path, draft: Draft, *, overwrite: bool = False) -> Bundle:
@@ -169,8 +169,8 @@ def _fill(folder: Path, draft: Draft) -> None:
     info = records.Info(draft.name, draft.version, draft.build_info)
     files.save(folder / "manifest.json", [manifest.encode()])
     files.save(folder / "info.json", [records.encode_info(info)])
-    if draft.places:
-        files.save(folder / "boundaries.json", [encode_places(draft.places)])
+    if draft.boundaries:
+        files.save(folder / "boundaries.json", [encode_boundaries(draft.boundaries)])
     files.sync_folder(store)
     files.sync_folder(folder)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from splitinfer.bundle import Bundle, Place, frontier_loss
+from splitinfer.bundle import BoundaryEntry, Bundle, frontier_loss
 from splitinfer.cli.output import json_option, kilobytes, print_json, print_table
 from splitinfer.model import TensorSpec
 
@@ -31,7 +31,7 @@ def command(bundle: Path, html: Path | None, boundaries: bool, as_json: bool) ->
     else:
         _print(opened)
         if boundaries:
-            _print_boundaries(opened.places())
+            _print_boundaries(opened.boundaries())
     return 0
 
 
@@ -58,7 +58,7 @@ def describe(bundle: Bundle) -> dict[str, Any]:
             }
             for c in model.cuts
         ],
-        "boundaries": [_boundary(place) for place in bundle.places()],
+        "boundaries": [_boundary(boundary) for boundary in bundle.boundaries()],
         "frontier": None if lost is None else {"loss_mean": lost[0], "loss_worst": lost[1]},
         "segments": [
             {"index": s.index, "sha256": s.sha256, "bytes": s.nbytes, "nodes": s.nodes, "operations": s.operations}
@@ -69,22 +69,22 @@ def describe(bundle: Bundle) -> dict[str, Any]:
     }
 
 
-def _boundary(place: Place) -> dict[str, Any]:
+def _boundary(boundary: BoundaryEntry) -> dict[str, Any]:
     return {
-        "id": place.id,
-        "name": place.name,
-        "position": place.position,
-        "depth": place.depth,
-        "bytes": place.nbytes,
-        "kept": place.kept,
-        "offered": place.offered,
-        "why": place.why,
+        "id": boundary.id,
+        "name": boundary.name,
+        "position": boundary.position,
+        "depth": boundary.depth,
+        "bytes": boundary.nbytes,
+        "kept": boundary.kept,
+        "offered": boundary.offered,
+        "why": boundary.why,
     }
 
 
 def crossing_bytes(bundle: Bundle) -> tuple[int, ...]:
     """Plain bytes of each cut: those of a trial run where it is known, since an open dimension of a spec has no size."""
-    tried = {place.id: place.nbytes for place in bundle.places()}
+    tried = {boundary.id: boundary.nbytes for boundary in bundle.boundaries()}
     return tuple(tried.get(cut.id, cut.nbytes) for cut in bundle.model.cuts)
 
 
@@ -141,22 +141,22 @@ def _print(bundle: Bundle) -> None:
     )
 
 
-def _print_boundaries(places: Sequence[Place]) -> None:
-    if not places:
+def _print_boundaries(boundaries: Sequence[BoundaryEntry]) -> None:
+    if not boundaries:
         click.echo("This bundle does not say where else it could have been cut: build it again, or look at the whole bundle.")
         return
     print_table(
         ("boundary", "id", "depth", "bytes", "kept", "why"),
         [
             (
-                _short(place.name),
-                place.id,
-                f"{place.depth:.3f}",
-                kilobytes(place.nbytes),
-                "cut" if place.kept else "",
-                place.why,
+                _short(boundary.name),
+                boundary.id,
+                f"{boundary.depth:.3f}",
+                kilobytes(boundary.nbytes),
+                "cut" if boundary.kept else "",
+                boundary.why,
             )
-            for place in places
+            for boundary in boundaries
         ],
         sentences=True,
     )

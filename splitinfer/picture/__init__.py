@@ -10,7 +10,7 @@ panel       axes and what is drawn between them
 marks       the shapes of single points
 page        the frame around everything, tables, legends
 strip       the model as a chain of boxes
-places      every boundary of a model
+boundaries  every boundary of a model
 scores      bytes of the plans, times of the cuts
 model_page  all of it for a bundle
 report      the values behind a report: several ways along one timeline

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 from splitinfer.bundle import Bundle, frontier_loss
 from splitinfer.model import Cut, Model, TensorSpec
+from splitinfer.picture.boundaries import boundaries_plot, boundaries_table
 from splitinfer.picture.markup import Markup, tag
 from splitinfer.picture.numbers import UNKNOWN, brief, millis, shape, share, size
 from splitinfer.picture.page import facts, note, page, table
-from splitinfer.picture.places import places_plot, places_table
 from splitinfer.picture.scores import plans_plot, times_plot
 from splitinfer.picture.strip import reading, strip
 from splitinfer.plan import PlanScore, Profile, Scorecard
@@ -67,8 +67,8 @@ def _specs(specs: tuple[TensorSpec, ...]) -> str:
 
 
 def _boundaries(bundle: Bundle) -> Iterator[Markup]:
-    places = bundle.places()
-    if not places:
+    boundaries = bundle.boundaries()
+    if not boundaries:
         return
     yield tag("h2", "Every place where it could be cut")
     yield tag(
@@ -76,14 +76,14 @@ def _boundaries(bundle: Bundle) -> Iterator[Markup]:
         "A good place for a cut is low (few bytes cross) and far left (the device computes little). "
         "Rest the pointer on a mark for the reason why it was kept, or why not.",
     )
-    yield places_plot(places)
+    yield boundaries_plot(boundaries)
     if (lost := frontier_loss(bundle.info.build)) is not None:
         mean, worst = map(share, lost)
         yield note(
             f"With these cuts the latency is {mean} above that with every boundary, at worst {worst}: by operations counted, "
             "for links of 0.1 to 500 Mbit/s, devices 1 to 50 times slower and clouds up to 4 times slower."
         )
-    yield places_table(places)
+    yield boundaries_table(boundaries)
 
 
 def _plans(model: Model, scorecard: Scorecard | None) -> Iterator[Markup]:

@@ -16,8 +16,8 @@ from splitinfer.build.graph import Graph
 from splitinfer.build.load import simplify
 from splitinfer.build.prices import prices
 from splitinfer.build.reasons import explain
-from splitinfer.bundle import Bundle, Place, write
-from splitinfer.bundle.places import decode_places, encode_places
+from splitinfer.bundle import BoundaryEntry, Bundle, write
+from splitinfer.bundle.boundaries import decode_boundaries, encode_boundaries
 from splitinfer.errors import CorruptBundle
 from tests import graphs, models
 from tests.bundles import tiny_net
@@ -34,17 +34,19 @@ def mobile() -> Kept:
     return kept_of(graphs.inverted_residuals())
 
 
-def reasons(kept: Kept) -> dict[str, Place]:
-    return {place.name: place for place in explain(kept, "m")}
+def reasons(kept: Kept) -> dict[str, BoundaryEntry]:
+    return {boundary.name: boundary for boundary in explain(kept, "m")}
 
 
 def test_every_boundary_of_the_order_has_a_reason(mobile):
-    places = explain(mobile, "m")
-    assert [place.position for place in places] == [boundary.position for boundary in mobile.order.boundaries]
-    assert [place.id for place in places] == [cut_id("m", boundary.live) for boundary in mobile.order.boundaries]
-    assert {place.position for place in places if place.kept} == {boundary.position for boundary in mobile.boundaries}
-    assert all(place.why for place in places)
-    assert [places[0].depth, places[-1].depth] == [0, 1]
+    boundaries = explain(mobile, "m")
+    assert [boundary.position for boundary in boundaries] == [boundary.position for boundary in mobile.order.boundaries]
+    assert [boundary.id for boundary in boundaries] == [cut_id("m", boundary.live) for boundary in mobile.order.boundaries]
+    assert {boundary.position for boundary in boundaries if boundary.kept} == {
+        boundary.position for boundary in mobile.boundaries
+    }
+    assert all(boundary.why for boundary in boundaries)
+    assert [boundaries[0].depth, boundaries[-1].depth] == [0, 1]
 
 
 def test_the_ends_say_what_they_are(mobile):
@@ -57,19 +59,19 @@ def test_the_ends_say_what_they_are(mobile):
 
 
 def test_a_split_kernel_is_named(mobile):
-    whys = [place.why for place in explain(mobile, "m")]
+    whys = [boundary.why for boundary in explain(mobile, "m")]
     assert "the runtime computes Conv and Relu across it in one kernel: cut after the Relu" in whys
 
 
 def test_a_crossing_that_costs_much_is_priced(mobile):
-    places = explain(mobile, "m")
-    dear = [place for place in places if place.why.startswith("handing over")]
+    boundaries = explain(mobile, "m")
+    dear = [boundary for boundary in boundaries if boundary.why.startswith("handing over")]
     assert dear
     assert all(
         re.fullmatch(r"handing over [\d.]+ [KM]B costs [\d.]+ % of the model's time, more than 6 %", p.why) for p in dear
     )
-    assert not any(place.kept for place in dear)
-    assert all(place.offered for place in dear)
+    assert not any(boundary.kept for boundary in dear)
+    assert all(boundary.offered for boundary in dear)
 
 
 def test_what_is_said_to_be_cheaper_is_cheaper_wherever_something_should_cross(mobile):
@@ -94,15 +96,15 @@ def test_a_gain_that_is_stated_is_the_gain():
 
 
 def test_a_kept_cut_says_where_it_is_the_fastest(mobile):
-    inner = [place.why for place in explain(mobile, "m") if place.kept][1:-1]
+    inner = [boundary.why for boundary in explain(mobile, "m") if boundary.kept][1:-1]
     assert inner
     assert all("the fastest of the kept cuts" in why for why in inner)
 
 
 def test_an_objection_comes_first():
-    places = reasons(kept_of(models.chain(), hidden={"a"}))
-    assert places["a"].why.startswith("it lies inside the image preprocessing")
-    assert not places["a"].offered
+    boundaries = reasons(kept_of(models.chain(), hidden={"a"}))
+    assert boundaries["a"].why.startswith("it lies inside the image preprocessing")
+    assert not boundaries["a"].offered
 
 
 def test_a_wrong_answer_is_the_reason(mobile):
@@ -114,37 +116,37 @@ def test_a_wrong_answer_is_the_reason(mobile):
 
 
 def test_where_cuts_were_named_the_others_were_not_asked_for(mobile):
-    places = explain(replace(mobile, frontier=None), "m")
-    assert {place.why for place in places if place.kept} >= {"asked for"}
-    assert {place.why for place in places if not place.kept} == {"not asked for"}
+    boundaries = explain(replace(mobile, frontier=None), "m")
+    assert {boundary.why for boundary in boundaries if boundary.kept} >= {"asked for"}
+    assert {boundary.why for boundary in boundaries if not boundary.kept} == {"not asked for"}
 
 
-PLACES = (
-    Place("0" * 12, "x", 0, 3072, 0.0, True, True, "the input crosses"),
-    Place("1" * 12, "ü+<a>", 3, 1 << 40, 0.25, False, False, "it is a sequence"),
+BOUNDARIES = (
+    BoundaryEntry("0" * 12, "x", 0, 3072, 0.0, True, True, "the input crosses"),
+    BoundaryEntry("1" * 12, "ü+<a>", 3, 1 << 40, 0.25, False, False, "it is a sequence"),
 )
 
 
 def test_places_travel_with_the_bundle(tmp_path):
-    bundle = write(tmp_path / "net", tiny_net().draft(places=PLACES))
-    assert bundle.places() == Bundle.open(tmp_path / "net").places() == PLACES
+    bundle = write(tmp_path / "net", tiny_net().draft(boundaries=BOUNDARIES))
+    assert bundle.boundaries() == Bundle.open(tmp_path / "net").boundaries() == BOUNDARIES
 
 
 def test_places_do_not_change_the_digest(tmp_path):
-    with_places, without = (write(tmp_path / name, tiny_net().draft(places=p)) for name, p in (("a", PLACES), ("b", ())))
-    assert with_places.digest == without.digest
-    assert without.places() == ()
+    with_them, without = (write(tmp_path / name, tiny_net().draft(boundaries=p)) for name, p in (("a", BOUNDARIES), ("b", ())))
+    assert with_them.digest == without.digest
+    assert without.boundaries() == ()
 
 
 @pytest.mark.parametrize("data", [b"", b"[]", b'{"boundaries": 3}', b'{"boundaries": [{}]}', b"{" * 100_000])
 def test_places_that_cannot_be_read_are_refused(data):
     with pytest.raises(CorruptBundle, match="build again, or delete the file"):
-        decode_places(data)
+        decode_boundaries(data)
 
 
 def test_places_that_lack_a_field_are_refused():
-    rows = json.loads(encode_places(PLACES))["boundaries"]
+    rows = json.loads(encode_boundaries(BOUNDARIES))["boundaries"]
     for key in rows[0]:
         short = [{name: value for name, value in row.items() if name != key} for row in rows]
         with pytest.raises(CorruptBundle):
-            decode_places(json.dumps({"boundaries": short}).encode())
+            decode_boundaries(json.dumps({"boundaries": short}).encode())

@@ -67,12 +67,12 @@ def test_inspect(said, folder):
 def test_inspect_says_why_each_boundary_was_kept_or_not(said, folder, capsys):
     shown = said("inspect", folder / "net.bundle", "--json")
     fields = {"id", "name", "position", "depth", "bytes", "kept", "offered", "why"}
-    assert all(place.keys() == fields and place["why"] for place in shown["boundaries"])
-    assert [place["id"] for place in shown["boundaries"] if place["kept"]] == [cut["id"] for cut in shown["cuts"]]
+    assert all(boundary.keys() == fields and boundary["why"] for boundary in shown["boundaries"])
+    assert [boundary["id"] for boundary in shown["boundaries"] if boundary["kept"]] == [cut["id"] for cut in shown["cuts"]]
     assert shown["frontier"] is None or shown["frontier"].keys() == {"loss_mean", "loss_worst"}
     assert run(["inspect", str(folder / "net.bundle"), "--boundaries"]) == 0
     listed = capsys.readouterr().out
-    assert all(place["id"] in listed for place in shown["boundaries"])
+    assert all(boundary["id"] in listed for boundary in shown["boundaries"])
 
 
 def test_inspect_draws(folder, tmp_path):

@@ -14,7 +14,7 @@ from splitinfer.errors import CorruptBundle
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class BoundaryEntry:
     """A boundary of the model, in the order that the cuts come from.
 
     Attributes:
@@ -38,19 +38,21 @@ class Place:
     why: str
 
 
-def encode_places(places: Iterable[Place]) -> bytes:
-    """Places as JSON."""
-    return (json.dumps({"boundaries": [asdict(place) for place in places]}, indent=1, allow_nan=False) + "\n").encode("ascii")
+def encode_boundaries(boundaries: Iterable[BoundaryEntry]) -> bytes:
+    """Boundaries as JSON."""
+    return (json.dumps({"boundaries": [asdict(boundary) for boundary in boundaries]}, indent=1, allow_nan=False) + "\n").encode(
+        "ascii"
+    )
 
 
-def decode_places(data: bytes) -> tuple[Place, ...]:
-    """Places from JSON.
+def decode_boundaries(data: bytes) -> tuple[BoundaryEntry, ...]:
+    """Boundaries from JSON.
 
     Raises:
         CorruptBundle: they are none.
     """
     try:
-        return tuple(_place(row) for row in json.loads(data)["boundaries"])
+        return tuple(_boundary(row) for row in json.loads(data)["boundaries"])
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise CorruptBundle("boundaries.json cannot be read: build again, or delete the file") from error
 
@@ -70,8 +72,8 @@ def frontier_loss(build: Mapping[str, Any]) -> tuple[float, float] | None:
         return None
 
 
-def _place(row: Any) -> Place:
-    return Place(
+def _boundary(row: Any) -> BoundaryEntry:
+    return BoundaryEntry(
         id=str(row["id"]),
         name=str(row["name"]),
         position=int(row["position"]),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from splitinfer.bundle import Place
+from splitinfer.bundle import BoundaryEntry
 from splitinfer.picture.marks import Look, mark
 from splitinfer.picture.markup import Markup, fitted, join, label, tag
 from splitinfer.picture.numbers import share, size
@@ -25,56 +25,63 @@ REFUSED = Look("diamond", "accent", hollow=True, radius=3.6)
 MEANING = {CUT: "a cut of this bundle", LEFT_OUT: "left out", REFUSED: "cannot be cut"}
 
 
-def places_plot(places: Sequence[Place]) -> Markup:
+def boundaries_plot(boundaries: Sequence[BoundaryEntry]) -> Markup:
     """The curve, with what its marks mean."""
-    kept = [place for place in places if place.kept]
-    smallest = min((place.nbytes for place in kept if place.nbytes), default=1)
-    y = log_scale((*(place.nbytes for place in places), smallest / 5), BOTTOM, TOP)
+    kept = [boundary for boundary in boundaries if boundary.kept]
+    smallest = min((boundary.nbytes for boundary in kept if boundary.nbytes), default=1)
+    y = log_scale((*(boundary.nbytes for boundary in boundaries), smallest / 5), BOTTOM, TOP)
     panel = Panel(Scale(0.0, 1.0, LEFT, RIGHT), y)
-    curve = [(place.depth, place.nbytes) for place in places if place.nbytes]
+    curve = [(boundary.depth, boundary.nbytes) for boundary in boundaries if boundary.nbytes]
     parts = [panel.y_axis(size, "plain bytes that cross"), panel.frame()]
     parts.append(panel.x_axis(share, "depth: share of the model's operations on the device"))
     parts.append(panel.line(curve, "soft", "thin"))
-    if places[0].nbytes:
-        parts.append(panel.rule(places[0].nbytes, f"the input, plain: {size(places[0].nbytes)}"))
-    drawn = sorted(places, key=lambda place: (place.kept, not place.offered))
-    parts += [_mark(panel, place, small=len(kept) > NAMED) for place in drawn]
+    if boundaries[0].nbytes:
+        parts.append(panel.rule(boundaries[0].nbytes, f"the input, plain: {size(boundaries[0].nbytes)}"))
+    drawn = sorted(boundaries, key=lambda boundary: (boundary.kept, not boundary.offered))
+    parts += [_mark(panel, boundary, small=len(kept) > NAMED) for boundary in drawn]
     if len(kept) <= NAMED:
         parts += _names(panel, kept)
-    looks = {_look(place) for place in places}
+    looks = {_look(boundary) for boundary in boundaries}
     signs = [(point(look), words) for look, words in MEANING.items() if look in looks]
     return join([drawing(WIDTH, BOTTOM + 40, parts, "bytes that cross at every boundary, by depth"), legend("boundary", signs)])
 
 
-def places_table(places: Sequence[Place]) -> Markup:
+def boundaries_table(boundaries: Sequence[BoundaryEntry]) -> Markup:
     """All of them with their reasons, folded away."""
     rows = [
-        (place.name, place.id, share(round(place.depth, 4)), size(place.nbytes), "cut" if place.kept else "", place.why)
-        for place in places
+        (
+            boundary.name,
+            boundary.id,
+            share(round(boundary.depth, 4)),
+            size(boundary.nbytes),
+            "cut" if boundary.kept else "",
+            boundary.why,
+        )
+        for boundary in boundaries
     ]
     listed = table(("boundary", "id", "depth", "plain bytes", "kept", "why"), rows, words=(0, 1, 4, 5))
     return tag("details", tag("summary", f"{len(rows)} boundaries with their reasons"), listed)
 
 
-def _look(place: Place) -> Look:
-    return CUT if place.kept else LEFT_OUT if place.offered else REFUSED
+def _look(boundary: BoundaryEntry) -> Look:
+    return CUT if boundary.kept else LEFT_OUT if boundary.offered else REFUSED
 
 
-def _mark(panel: Panel, place: Place, small: bool) -> Markup:
-    look = _look(place)
-    what = f"{size(place.nbytes)}, depth {share(round(place.depth, 4))}; {MEANING[look]}: {place.why}"
-    look = replace(look, radius=3.6) if small and place.kept else look
-    return mark(panel.x(place.depth), panel.y(place.nbytes), look, f"{place.name} (id {place.id}): {what}")
+def _mark(panel: Panel, boundary: BoundaryEntry, small: bool) -> Markup:
+    look = _look(boundary)
+    what = f"{size(boundary.nbytes)}, depth {share(round(boundary.depth, 4))}; {MEANING[look]}: {boundary.why}"
+    look = replace(look, radius=3.6) if small and boundary.kept else look
+    return mark(panel.x(boundary.depth), panel.y(boundary.nbytes), look, f"{boundary.name} (id {boundary.id}): {what}")
 
 
-def _names(panel: Panel, kept: Sequence[Place]) -> Iterator[Markup]:
+def _names(panel: Panel, kept: Sequence[BoundaryEntry]) -> Iterator[Markup]:
     """Below each cut its index, name and bytes; lower where it would stand on the words of another."""
     taken: list[tuple[float, float]] = []
-    for index, place in enumerate(kept):
-        name = fitted(place.name, NAME_WIDTH) if place.nbytes else "nothing crosses"
-        lines = [(f"cut {index}", "strong halo"), (name, "halo"), (size(place.nbytes), "tiny halo")]
+    for index, boundary in enumerate(kept):
+        name = fitted(boundary.name, NAME_WIDTH) if boundary.nbytes else "nothing crosses"
+        lines = [(f"cut {index}", "strong halo"), (name, "halo"), (size(boundary.nbytes), "tiny halo")]
         width = max(len(words) for words, _ in lines) * 6.6
-        x, y, anchor = _beside(panel, place)
+        x, y, anchor = _beside(panel, boundary)
         left = x - {"start": 0.0, "middle": width / 2, "end": width}[anchor]
         while any(left < right and abs(y - other) < 3 * LINE for right, other in taken):
             y += 3 * LINE
@@ -82,10 +89,10 @@ def _names(panel: Panel, kept: Sequence[Place]) -> Iterator[Markup]:
         yield from (label(x, y + LINE * i, words, class_, anchor) for i, (words, class_) in enumerate(lines))
 
 
-def _beside(panel: Panel, place: Place) -> tuple[float, float, str]:
+def _beside(panel: Panel, boundary: BoundaryEntry) -> tuple[float, float, str]:
     """Where the words of a cut begin, and how they stand there: below it, at its side at the ends of the drawing."""
-    x, y = panel.x(place.depth), panel.y(place.nbytes)
-    if not place.nbytes:
+    x, y = panel.x(boundary.depth), panel.y(boundary.nbytes)
+    if not boundary.nbytes:
         return x - 11, y - 2 * LINE - 3, "end"
     if x < panel.x.start + NAME_WIDTH / 2:
         return x + 3, y + 19, "start"

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from splitinfer.bundle import Bundle, Place
-from splitinfer.bundle.places import encode_places
+from splitinfer.bundle import BoundaryEntry, Bundle
+from splitinfer.bundle.boundaries import encode_boundaries
 from splitinfer.bundle.records import Info
 from splitinfer.picture import model_page
 from tests.picture_values import bundle, parsed, titles, words
@@ -18,10 +18,12 @@ from tests.picture_values import bundle, parsed, titles, words
 HOSTILE = "<script>alert(1)</script>&\"'</svg>"
 
 
-def places(count: int = 12, kept: Sequence[int] = (0, 3, 4, 11), refused: Sequence[int] = (5,)) -> tuple[Place, ...]:
+def boundaries(
+    count: int = 12, kept: Sequence[int] = (0, 3, 4, 11), refused: Sequence[int] = (5,)
+) -> tuple[BoundaryEntry, ...]:
     """Boundaries whose bytes go up and down; the last one sends nothing."""
     return tuple(
-        Place(
+        BoundaryEntry(
             id=f"{i:012x}",
             name=f"t{i}",
             position=i,
@@ -35,8 +37,8 @@ def places(count: int = 12, kept: Sequence[int] = (0, 3, 4, 11), refused: Sequen
     )
 
 
-def page_of(tmp_path: Path, found: Sequence[Place], **build: object) -> str:
-    (tmp_path / "boundaries.json").write_bytes(encode_places(found))
+def page_of(tmp_path: Path, found: Sequence[BoundaryEntry], **build: object) -> str:
+    (tmp_path / "boundaries.json").write_bytes(encode_boundaries(found))
     return model_page(_at(tmp_path, build))
 
 
@@ -46,16 +48,16 @@ def _at(folder: Path, build: dict[str, object]) -> Bundle:
 
 @pytest.mark.parametrize("count", [2, 3, 12, 200])
 def test_every_boundary_is_drawn_once_with_its_reason(tmp_path, count):
-    found = places(count, kept=(0, count // 2, count - 1))
+    found = boundaries(count, kept=(0, count // 2, count - 1))
     shown = titles(parsed(page_of(tmp_path, found)))
-    for place in found:
-        about = [title for title in shown if title.startswith(f"{place.name} (id {place.id}): ")]
+    for boundary in found:
+        about = [title for title in shown if title.startswith(f"{boundary.name} (id {boundary.id}): ")]
         assert len(about) == 1
-        assert about[0].endswith(f": {place.why}")
+        assert about[0].endswith(f": {boundary.why}")
 
 
 def test_kept_left_out_and_refused_look_different(tmp_path):
-    root = parsed(page_of(tmp_path, places()))
+    root = parsed(page_of(tmp_path, boundaries()))
     looks = {}
     for svg in root.iter("svg"):
         for shape in svg.iter():
@@ -68,12 +70,12 @@ def test_kept_left_out_and_refused_look_different(tmp_path):
 
 
 def test_the_legend_names_what_is_there(tmp_path):
-    assert "cannot be cut" in words(parsed(page_of(tmp_path, places())))
-    assert "cannot be cut" not in words(parsed(page_of(tmp_path, places(refused=()))))
+    assert "cannot be cut" in words(parsed(page_of(tmp_path, boundaries())))
+    assert "cannot be cut" not in words(parsed(page_of(tmp_path, boundaries(refused=()))))
 
 
 def test_cuts_are_named_and_their_words_do_not_overlap(tmp_path):
-    found = [replace(place, depth=place.depth / 8) for place in places(12, kept=range(11))]
+    found = [replace(boundary, depth=boundary.depth / 8) for boundary in boundaries(12, kept=range(11))]
     root = parsed(page_of(tmp_path, found))
     drawing = next(svg for svg in root.iter("svg") if (svg.get("aria-label") or "").startswith("bytes that cross"))
     at = [(float(t.get("x")), float(t.get("y"))) for t in drawing.iter("text") if re.fullmatch(r"cut \d+", t.text)]
@@ -83,31 +85,31 @@ def test_cuts_are_named_and_their_words_do_not_overlap(tmp_path):
 
 
 def test_too_many_cuts_are_not_named(tmp_path):
-    root = parsed(page_of(tmp_path, places(40, kept=range(40))))
+    root = parsed(page_of(tmp_path, boundaries(40, kept=range(40))))
     drawing = next(svg for svg in root.iter("svg") if (svg.get("aria-label") or "").startswith("bytes that cross"))
     assert not [t for t in drawing.iter("text") if re.fullmatch(r"cut \d+", t.text)]
 
 
 def test_all_reasons_stand_in_a_table(tmp_path):
-    root = parsed(page_of(tmp_path, places()))
+    root = parsed(page_of(tmp_path, boundaries()))
     rows = [[cell.text or "" for cell in row] for details in root.iter("details") for row in details.iter("tr")][1:]
-    assert [row[-1] for row in rows] == [place.why for place in places()]
-    assert [row[4] for row in rows] == ["cut" if place.kept else "" for place in places()]
+    assert [row[-1] for row in rows] == [boundary.why for boundary in boundaries()]
+    assert [row[4] for row in rows] == ["cut" if boundary.kept else "" for boundary in boundaries()]
 
 
 def test_the_loss_of_the_frontier_is_stated(tmp_path):
-    seen = words(parsed(page_of(tmp_path, places(), frontier={"loss_mean": 0.0012, "loss_worst": 0.034})))
+    seen = words(parsed(page_of(tmp_path, boundaries(), frontier={"loss_mean": 0.0012, "loss_worst": 0.034})))
     assert "the latency is 0.12 % above that with every boundary, at worst 3.4 %" in seen
-    assert "above that with every boundary" not in words(parsed(page_of(tmp_path, places())))
+    assert "above that with every boundary" not in words(parsed(page_of(tmp_path, boundaries())))
 
 
 @pytest.mark.parametrize("frontier", [None, 3, {}, {"loss_mean": "much", "loss_worst": 0}])
 def test_a_loss_that_cannot_be_read_is_not_stated(tmp_path, frontier):
-    assert "above that with every boundary" not in words(parsed(page_of(tmp_path, places(), frontier=frontier)))
+    assert "above that with every boundary" not in words(parsed(page_of(tmp_path, boundaries(), frontier=frontier)))
 
 
 def test_a_hostile_name_or_reason_stays_text(tmp_path):
-    found = [replace(place, name=HOSTILE, why=HOSTILE) for place in places()]
+    found = [replace(boundary, name=HOSTILE, why=HOSTILE) for boundary in boundaries()]
     root = parsed(page_of(tmp_path, found))
     assert not list(root.iter("script"))
     assert HOSTILE in words(root)

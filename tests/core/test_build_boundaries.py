@@ -178,3 +178,9 @@ def test_orders_through_a_tensor_do_nothing_else_before_it():
     found = through(graph_of(row_net(nodes)), ["q"])
     assert all([step.makes[0] for step in order.steps[:2]] == ["p", "q"] for order in found)
     assert all(("q", "x") in [boundary.live for boundary in order.boundaries] for order in found)
+
+
+def test_an_input_that_nobody_reads_crosses_nowhere_but_at_the_first_cut():
+    proto = row_net([relu("x", "a"), relu("a", "y")])
+    proto.graph.input.append(value("z", "N 8"))
+    assert [boundary.live for boundary in orders(graph_of(proto))[0].boundaries] == [("x", "z"), ("a",), ()]

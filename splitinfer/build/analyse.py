@@ -39,7 +39,8 @@ class Analysis:
         model_hash: `load.content_hash` of it.
         folded: the preprocessing that was put in front.
         uncut: gives the answers of the original file for inputs of the bundle.
-        feeds: inputs that the original takes: one at batch 1, and one at batch 2 where that works.
+        feeds: inputs that the original takes: one at batch 1, and one at batch 2 where that runs.
+        batches: whether several items can be run at once, and each is answered as if it were alone.
     """
 
     file: str
@@ -49,11 +50,7 @@ class Analysis:
     folded: Preprocessing | None
     uncut: Answer
     feeds: tuple[Tensors, ...]
-
-    @property
-    def batches(self) -> bool:
-        """Whether several items can be run at once."""
-        return len(self.feeds) > 1
+    batches: bool
 
     @property
     def fragile(self) -> bool:
@@ -105,12 +102,12 @@ def analyse(path: Path, options: BuildOptions, load: Load) -> Analysis:
         raise UnsupportedModel("no output depends on an input, so nothing is left to cut: export the model with others")
     uncut = _answers(original, folded)
     _refuse_uncarried(graph)
-    feeds = tryout.feeds(graph, options, uncut)
+    feeds, batches = tryout.feeds(graph, options, uncut)
     options.tell("load", 2, 3)
     graph = tryout.learn(graph, options, feeds, load)
     options.tell("load", 3, 3)
     found = orders(graph, folded.made if folded else ())
-    return Analysis(path.name, graph, found, model_hash, folded, uncut, feeds)
+    return Analysis(path.name, graph, found, model_hash, folded, uncut, feeds, batches)
 
 
 def _runnable(load: Callable[[], Answer], opset: int) -> Answer:
@@ -135,3 +132,7 @@ def _refuse_uncarried(graph: Graph) -> None:
     for name in graph.outputs:
         if (graph.elem_type(name) or onnx.TensorProto.FLOAT) not in DTYPES:
             raise UnsupportedModel(f"output {name!r} has no type that an array can carry: put a Cast before it")
+        if name in graph.unsettled:
+            raise UnsupportedModel(
+                f"output {name!r} may have more or fewer dimensions from run to run: put a Reshape before it"
+            )

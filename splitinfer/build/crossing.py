@@ -87,7 +87,7 @@ def _uncarried(graph: Graph, name: str) -> str:
     if kind in _KINDS:
         return f"{name!r} is {_KINDS[kind]}, and only tensors cross"
     if name in graph.unsettled:
-        return f"{name!r} may have more or fewer dimensions from run to run, as an If decides"
+        return f"{name!r} may have more or fewer dimensions from run to run: cut before that is decided"
     if graph.elem_type(name) is None:
         return f"the type of {name!r} is unknown, or no array can carry it"
     return f"{name!r} holds text or another type that no array can carry"

@@ -133,7 +133,7 @@ def _named_sizes(graph: Graph, batch: int, guess: Guess) -> dict[str, int]:
             sizes.setdefault(dim.dim_param, size)
     for name in sums:
         parts = [part.strip() for part in name.split("+")]
-        sizes[name] = sum(int(part) if part.isdigit() else sizes.get(part, guess.length) for part in parts)
+        sizes[name] = sum(int(part) if part.isdecimal() else sizes.get(part, guess.length) for part in parts)
     return {name: size for name, size in sizes.items() if name}
 
 

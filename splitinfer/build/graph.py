@@ -7,7 +7,7 @@ it. Each segment that needs such a node has its own. Knows no cut and no runtime
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import prod
@@ -17,7 +17,7 @@ import onnx
 from onnx import TensorProto
 
 from splitinfer.build.elem_types import CARRIERS, DTYPES, ELEM_TYPES
-from splitinfer.build.nodes import dims_of, reads
+from splitinfer.build.nodes import attribute, dims_of, reads
 from splitinfer.build.shapes import infer, unsure
 from splitinfer.build.shapes.integers import ELEMENTS_MAX
 from splitinfer.build.weights import Weights
@@ -27,6 +27,8 @@ DEQUANTISE = "DequantizeLinear"
 INTEGER_ARITHMETIC = frozenset(
     "Gather Slice Concat Unsqueeze Squeeze Cast Identity Add Sub Mul Div Neg Min Max ReduceProd Reshape".split()  # noqa: SIM905
 )
+_SAYS_RANK = {"If": 0, "Reshape": 1, "Expand": 1, "ConstantOfShape": 0}
+"""The input that decides how many dimensions a node gives."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -146,14 +148,29 @@ class Graph:
 
     @cached_property
     def unsettled(self) -> frozenset[str]:
-        """Tensors that may have more or fewer dimensions from run to run: what an If gives, and what is made of it."""
+        """Tensors that may have more or fewer dimensions from run to run, and what is made of them.
+
+        An If gives such a tensor, a Squeeze that takes away whatever is 1, and a shape that is computed from data.
+        """
         found: set[str] = set()
         fixed = {*self.initializers, *(name for name, step in self.made_anew.items() if not step.reads)}
+        of_shapes = set(fixed)
         for node in self.model.graph.node:
-            decides = node.op_type == "If" and node.input[0] not in fixed
+            if node.op_type == "Shape" or of_shapes.issuperset(reads(node)):
+                of_shapes.update(node.output)
+            decides = self._decides_rank(node, fixed if node.op_type == "If" else of_shapes)
             if decides or (node.op_type != "Flatten" and not found.isdisjoint(reads(node))):
                 found.update(name for name in node.output if name not in self.values or dims_of(self.values[name].type) is None)
         return frozenset(found)
+
+    def _decides_rank(self, node: onnx.NodeProto, settled: Collection[str]) -> bool:
+        """Whether the number of dimensions that a node gives depends on a tensor that is none of these."""
+        if node.op_type == "Squeeze":
+            return not any(node.input[1:]) and attribute(node, "axes") is None and node.input[0] not in settled
+        at = _SAYS_RANK.get(node.op_type)
+        if at is None or at >= len(node.input) or node.input[at] in settled:
+            return False
+        return node.op_type == "If" or self.dims(node.input[at]) in (None, (None,))
 
     def elem_type(self, name: str) -> int | None:
         """ONNX's number of a tensor's type; None where it is unknown, or no tensor at all."""

@@ -15,7 +15,7 @@ from itertools import pairwise
 import onnx
 
 from splitinfer.build.graph import Graph, Step, operations, typed
-from splitinfer.build.nodes import reads, rename
+from splitinfer.build.nodes import reads, rename, with_inner
 from splitinfer.bundle import INLINE_BYTES, SegmentDraft
 
 
@@ -42,7 +42,8 @@ def extract(graph: Graph, steps: Sequence[Step], cuts: Sequence[Collection[str]]
         positions: for each cut the number of steps before it; from 0 to len(steps).
     """
     store = _WeightStore(graph)
-    taken = {*graph.initializers, *graph.inputs, *(name for step in (*graph.recomputed, *steps) for name in step.makes)}
+    made_inside = (name for node in with_inner(graph.model.graph.node) for name in node.output)
+    taken = {*graph.initializers, *graph.inputs, *made_inside}
     constant = [name for name in graph.outputs if name in graph.made_anew]
     segments: list[SegmentDraft] = []
     copied = set(constant)  # what is an output keeps its name where it becomes one

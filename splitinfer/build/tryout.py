@@ -28,15 +28,18 @@ SAMPLES_LEARNT_FROM = 16
 """Sizes that depend on the data (what a detector found) are the median over so many samples."""
 
 
-def feeds(graph: Graph, options: BuildOptions, uncut: Answer) -> tuple[Tensors, ...]:
-    """Inputs, the user's own or random ones: at batch 1, and at batch 2 where two at once give the answers of one by one.
+def feeds(graph: Graph, options: BuildOptions, uncut: Answer) -> tuple[tuple[Tensors, ...], bool]:
+    """Inputs, the user's own or random ones: at batch 1, and at batch 2 where that runs; and whether that is a batch.
 
     Raises:
         UnsupportedModel: the model does not run, or answers nothing that could be compared.
         InvalidInput: samples or labels do not fit.
     """
     first, two = _random_pair(graph, uncut) if options.samples is None else _sampled_pair(graph, options, uncut)
-    return (first, two) if two is not None and _batches(uncut, two) else (first,)
+    together = None if two is None else _answer(uncut, two)
+    if two is None or together is None:
+        return (first,), False
+    return (first, two), _batches(uncut, two, together)
 
 
 def learn(graph: Graph, options: BuildOptions, runs: Sequence[Tensors], load: Load) -> Graph:
@@ -124,10 +127,17 @@ def _median_shape(shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
     return sorted(shapes, key=prod)[len(shapes) // 2]
 
 
-def _batches(uncut: Answer, two: Tensors) -> bool:
+def _answer(uncut: Answer, feed: Tensors) -> Tensors | None:
+    """None where the model does not take it."""
+    try:
+        return uncut(feed)
+    except EngineError:
+        return None
+
+
+def _batches(uncut: Answer, two: Tensors, together: Tensors) -> bool:
     """Whether the model answers two items at once as it answers each alone."""
     try:
-        together = uncut(two)
         alone = [uncut({name: array[at : at + 1] for name, array in two.items()}) for at in (0, 1)]
     except EngineError:
         return False

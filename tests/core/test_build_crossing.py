@@ -84,7 +84,7 @@ def one_or_two_dimensions():
         (containers(), "parts", "'parts' is a sequence, and only tensors cross"),
         (containers(), "maybe", "'maybe' is optional, and only tensors cross"),
         (containers(), "text", "'text' holds text or another type that no array can carry"),
-        (one_or_two_dimensions(), "c", "'c' may have more or fewer dimensions from run to run, as an If decides"),
+        (one_or_two_dimensions(), "c", "'c' may have more or fewer dimensions from run to run: cut before that is decided"),
         (models.contrib_operator(), "b", "the type of 'b' is unknown, or no array can carry it"),
     ],
 )

@@ -23,6 +23,7 @@ from splitinfer.bench.traps.parts import (
     node,
     normal,
     relu,
+    row_net,
     value,
     weight,
 )
@@ -154,6 +155,15 @@ def branches_of_other_rank() -> ModelProto:
     return net(nodes, [value("x", "N 8")], [value("y", "N 8")], weights)
 
 
+def branches_name_like_copies() -> ModelProto:
+    """A branch has a tensor named as a copy of what it captures could be."""
+    then = branch([node("Relu", "c", "c/1"), node("Add", "c/1 c", "t")])
+    otherwise = branch([node("Tanh", "c", "c/2"), node("Sub", "c/2 c", "e")])
+    nodes = [node("Mul", "w w", "c"), relu("x", "a"), node("Add", "a c", "b"), *_positive("yes")]
+    nodes += [node("If", "yes", "p", then_branch=then, else_branch=otherwise), node("Add", "b p", "q"), node("Mul", "q c", "y")]
+    return row_net(nodes, [weight("w", 8), _zero()])
+
+
 def condition_known() -> ModelProto:
     """The condition of an If is a weight, and the branch that is not taken could not run."""
     then = branch([node("Mul", "b bias", "t1")])
@@ -216,6 +226,7 @@ TRAPS = (
     cut(loop_counts_the_input, _COUNTS, {"h", "times"}, {"rows", "last"}),
     cut(scan_captures, _LENGTHS, {"items", "start", "offset"}, "all"),
     cut(if_is_everything, _FLAGS),
+    cut(branches_name_like_copies, _ROWS_BOTH, "b", "q"),
     cut(condition_known, IMAGES, "b", "d"),
     cut(branches_nested_deep, SIGNS, "b", "m"),
     cut(branches_of_other_rank, _ROWS_BOTH, "h", "flat"),

@@ -18,6 +18,7 @@ from splitinfer.bench.traps.parts import (
     classifier,
     constant,
     conv,
+    feeds,
     image_net,
     image_weights,
     net,
@@ -80,6 +81,12 @@ def output_of_other_rank() -> ModelProto:
     model = image_net([relu("b", "m")])
     model.graph.output[0].CopyFrom(value("y", "N 10 1 1"))
     return model
+
+
+def sizes_that_are_odd() -> ModelProto:
+    """Open dimensions are named with digits and signs that only look like sums."""
+    nodes = [node("Concat", "x z", "a", axis=1), relu("a", "b"), node("Tanh", "b", "y")]
+    return net(nodes, [value("x", ["N", "W+\u00b2"]), value("z", ["N", "+"])], [value("y", ["N", "2*(W+1)"])])
 
 
 def domains_and_notes() -> ModelProto:
@@ -167,6 +174,8 @@ def _image_ends() -> tuple[list[ValueInfo], list[ValueInfo]]:
     return [value("x", "N 3 8 8")], [value("y", "N 10")]
 
 
+_SUMS = feeds(*({"x": (n, w), "z": (n, w + 1)} for n, w in ((1, 4), (2, 7), (1, 1))))
+
 TRAPS = (
     cut(names_left_out, IMAGES, "b", "m"),
     cut(names_repeated, IMAGES, "b", "m", same_as=names_left_out),
@@ -175,6 +184,7 @@ TRAPS = (
     cut(declared_wrongly, IMAGES, "b", "c", "d"),
     cut(declared_scarcely, IMAGES, "b", "y_pooled"),
     cut(output_of_other_rank, IMAGES, "b", "m"),
+    cut(sizes_that_are_odd, _SUMS, "a", "b"),
     cut(domains_and_notes, IMAGES, "p", "r"),
     *(cut(of_opset(version), IMAGES, "b", "up", "s", "f") for version in OPSETS),
 )

@@ -182,6 +182,12 @@ def shape_of_a_fixed_input() -> ModelProto:
     return net([relu("x", "a"), node("Shape", "a", "b"), node("Identity", "b", "y")], *ends)
 
 
+def output_of_any_rank() -> ModelProto:
+    """One item comes out as a vector, several as a matrix."""
+    nodes = [relu("x", "a"), node("Squeeze", "a", "b"), node("Tanh", "b", "y")]
+    return net(nodes, [value("x", "N 1 8")], [value("y", None)])
+
+
 def _function(name: str, nodes: list[NodeProto]) -> FunctionProto:
     from onnx import helper
 
@@ -215,4 +221,5 @@ TRAPS = (
     refused(function_that_calls_itself, "Ping"),
     refused(no_finite_answer, "'y'"),
     refused(shape_of_a_fixed_input, "net.onnx", "input"),
+    refused(output_of_any_rank, "'y'", "dimensions"),
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from splitinfer.bench.traps.parts import (
+    BOOL,
     CHANNELS,
     IMAGES,
     INT64,
@@ -22,6 +23,7 @@ from splitinfer.bench.traps.parts import (
     relu,
     value,
     weight,
+    whole,
 )
 from splitinfer.bench.traps.trap import cut
 
@@ -161,6 +163,31 @@ def length_of_a_loop() -> ModelProto:
     return net(nodes, [value("x", "N 8")], [value("y", "N 8")], [weight("w", 8, 8), constant("zero", np.int64(0))])
 
 
+def squeezed() -> ModelProto:
+    """A Squeeze without axes takes away the batch where it is one item, and leaves it where there are more."""
+    nodes = [node("MatMul", "x w", "a"), relu("a", "b"), node("Squeeze", "b", "c"), node("Tanh", "c", "d")]
+    nodes += [node("MatMul", "d w", "e"), node("Reshape", "e rows", "y")]
+    return net(nodes, [value("x", "N 1 8")], [value("y", "N 8")], [weight("w", 8, 8), constant("rows", [-1, 8])])
+
+
+def rank_of_the_data() -> ModelProto:
+    """How many dimensions something is reshaped to is how many numbers come in."""
+    nodes = [relu("x", "a"), node("Mul", "given none", "zeros"), node("Sub", "zeros rest", "ones")]
+    nodes += [node("Concat", "ones rest", "sizes", axis=0), node("Reshape", "a sizes", "b")]
+    nodes += [node("Tanh", "b", "c"), node("Reshape", "c rest", "d"), relu("d", "y")]
+    weights = [constant("none", [0]), constant("rest", [-1])]
+    return net(nodes, [value("x", "N 8"), value("given", "K", INT64)], [value("y", "M")], weights)
+
+
+def size_as_a_flag() -> ModelProto:
+    """A size becomes a truth value and a size again: 1, which shape inference takes for what it was."""
+    nodes = [relu("x", "a"), node("Shape", "a", "s"), node("Gather", "s last", "n"), node("Cast", "n", "any", to=BOOL)]
+    nodes += [node("Cast", "any", "one", to=INT64), node("Expand", "row one", "e"), node("MatMul", "a w", "p")]
+    nodes += [node("ReduceMax", "p", "q", axes=[1]), node("Mul", "q e", "r"), relu("r", "t"), node("Add", "t p", "y")]
+    weights = [constant("last", [1]), constant("row", np.ones(1, np.float32)), weight("w", 8, 8)]
+    return net(nodes, [value("x", "N 8")], [value("y", "N 8")], weights)
+
+
 def _reshapes() -> list[TensorProto]:
     shapes = {"turned": [0, CHANNELS, -1], "back": [0, -1, CHANNELS], "literal": [-1, CHANNELS, 8, 8]}
     return [constant(name, shape) for name, shape in shapes.items()]
@@ -171,6 +198,8 @@ _ONE = feeds({"x": (1, 3, 8, 8)}, {"x": np.full((1, 3, 8, 8), 0.5, np.float32)})
 _MASKS = feeds(*({"x": (n, 3, t, 8), "mask": (n, t)} for n, t in ((1, 16), (2, 5), (1, 1))))
 _KEYS = feeds(*({"x": (n, 8), "keys": (k, 8)} for n, k in ((1, 1), (2, 5), (4, 3))))
 _LENGTHS = feeds(*({"x": (n, t, 8)} for n, t in ((1, 16), (2, 7), (3, 1))))
+_SINGLE = feeds(*({"x": (n, 1, 8)} for n in (1, 2, 3)))
+_RANKS = feeds(*({"x": (n, 8), "given": whole(k, below=9)} for n, k in ((1, 1), (2, 3), (3, 2))))
 
 TRAPS = (
     cut(open_batch, IMAGES, "b", "flat", "r", "m"),
@@ -186,4 +215,7 @@ TRAPS = (
     cut(scalars_cross, _LENGTHS, "b", "c"),
     cut(resize_by_computed_scales, _SIDES, "b", {"b", "d"}, "f"),
     cut(length_of_a_loop, ROWS, "a", "b", "c"),
+    cut(squeezed, _SINGLE, "a", "b", never={"c", "d", "e"}),
+    cut(rank_of_the_data, _RANKS, {"a", "sizes"}, "d", never={"b", "c"}),
+    cut(size_as_a_flag, ROWS, "a", "p", never={"r"}),
 )

@@ -26,9 +26,6 @@ if TYPE_CHECKING:
 
     ModelProto: TypeAlias = onnx.ModelProto
 
-IMAGE_INPUT = "image:mean=127,std=128,order=rgb"
-"""How `splitinfer build --image-input` folds a photo into EfficientNet-Lite0: (rgb - 127) / 128."""
-
 LIGHT = (
     "bvlc_alexnet",
     "densenet121",

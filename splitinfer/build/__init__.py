@@ -1,18 +1,35 @@
 """ONNX in, Bundle out.
 
     make        the build itself, from the file to the bundle
+    options     what it may be told
 
-    load        the file, in one plain form                 gate        what must not reach the runtime
-    functions   written out                                 target      operators lowered for an older runtime
-    dims        sizes that are known                        image       uint8 NHWC -> the input, folded in
-    weights     where their bytes are                       trial       models that may crash, in a child process
-    graph       steps, tensors, what is recomputed          tryout      what a run tells of them
-    order       topological orders                          crossing    what is to be said of a tensor that crosses
+A model is read, brought into one plain form, and tried:
+
+    analyse     from the file to all that is known before cutting
+    load        the file, in plain form                     gate        what must not reach the runtime
+    functions   written out                                 target      written for an older runtime
+    shapes      what is known of them before a run          image       uint8 NHWC -> the input, folded in
+    signs       int8 as the runtime computes it             weights     where their bytes are
+    trial       models that may crash, in a child           tryout      what a run tells of them
+    feeds       inputs to try them with
+
+Then it is known where it can be cut, and the best cuts are kept:
+
+    graph       steps, tensors, what is recomputed          order       topological orders
+    crossing    what is to be said of a tensor that crosses
     boundaries  every place where it can be cut             prices      what each costs, on a grid
     frontier    the few worth keeping                       reasons     why the others were not
-    cuts        those, all, or named ones                   segments    ranges of steps as models of their own
-    draft       the bundle to be                            check       every cut against the uncut model
-    score       bytes and answers of every plan             reference   times on this machine
+    cuts        those, all, or named ones
+
+It is cut, checked and measured:
+
+    segments    ranges of steps as models of their own      draft       the bundle to be
+    check       every cut against the uncut model           walk        going from cut to cut
+    measure     what samples and this machine say
+    score       bytes and answers of every plan             answers     what counts as one, and how sure that is
+    reference   times on this machine
+
+Below them all: nodes, names, schemas (what ONNX says of an operator) and elem_types.
 
 Names are imported when they are first used: the child of a trial needs no `onnx`. Needs `splitinfer[build]`. Nothing here runs
 on a device.

@@ -85,13 +85,7 @@ def analyse(path: Path, options: BuildOptions, load: Load) -> Analysis:
     target = Target.parse(options.target_runtime) if options.target_runtime else None
     model, weights = read(path)
     as_it_is = model.SerializeToString()
-    inline(model)
-    simplify(model)
-    if target is not None:
-        conform(model, target)
-    fold_shapes(model)
-    unsign(model)
-    gate.check_bytes(model)
+    _prepare(model, target)
     options.tell("load", 1, 3)
     opset = min((opset.version for opset in model.opset_import if not opset.domain), default=OPSET_MIN)
     original = _runnable(partial(load, as_it_is, weights.folder), opset)
@@ -108,6 +102,17 @@ def analyse(path: Path, options: BuildOptions, load: Load) -> Analysis:
     options.tell("load", 3, 3)
     found = orders(graph, folded.made if folded else ())
     return Analysis(path.name, graph, found, model_hash, folded, uncut, feeds, batches)
+
+
+def _prepare(model: onnx.ModelProto, target: Target | None) -> None:
+    """Brings a model into the form in which it is cut, in place, and refuses what would need too much memory."""
+    inline(model)
+    simplify(model)
+    if target is not None:
+        conform(model, target)
+    fold_shapes(model)
+    unsign(model)
+    gate.check_bytes(model)
 
 
 def _runnable(load: Callable[[], Answer], opset: int) -> Answer:

@@ -15,7 +15,8 @@ from onnx.inliner import inline_local_functions
 
 from splitinfer.build.elem_types import packed_bytes
 from splitinfer.build.nodes import first_line, label, reads
-from splitinfer.build.shapes import infer, told
+from splitinfer.build.shapes import infer
+from splitinfer.build.shapes.made import at_batch_1, made_tensors
 from splitinfer.errors import UnsupportedModel
 
 TENSOR_MAX_BYTES = 2 << 30
@@ -35,7 +36,7 @@ def check_bytes(model: onnx.ModelProto, limit_bytes: int = TENSOR_MAX_BYTES) -> 
         UnsupportedModel: names the node, the shape and the bytes; or types and shapes contradict each other.
     """
     graph = infer(_written_out(model), data_prop=True).graph
-    sizes = ((packed_bytes(made.elem_type, prod(made.shape)), made) for made in told.every(graph))
+    sizes = ((packed_bytes(made.elem_type, prod(made.shape)), made) for made in made_tensors(graph))
     nbytes, largest = max(sizes, key=lambda size: size[0], default=(0, None))
     if largest is not None and nbytes > limit_bytes:
         raise UnsupportedModel(
@@ -83,7 +84,7 @@ def _most_alive(graph: onnx.GraphProto, values: Mapping[str, onnx.ValueInfoProto
 
 
 def _nbytes(value: onnx.ValueInfoProto) -> int:
-    shape = told.at_batch_1(value)
+    shape = at_batch_1(value)
     return 0 if shape is None else packed_bytes(value.type.tensor_type.elem_type, prod(shape))
 
 

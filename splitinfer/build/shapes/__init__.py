@@ -1,7 +1,11 @@
-"""Replaces what is computed from static dimensions by weights, so that chains of Shape and Reshape over them never cross a cut.
+"""What is known of shapes before a model runs, and how much of that is certain.
+
+    integers    small integer tensors, element by element      made    how large the tensors are that nodes make
 
 A dimension counts as static where an input declares it (the runtime enforces that) or where it follows from weights and
-static dimensions. What an output or an inner tensor is declared to be counts for nothing. Dynamic dimensions stay dynamic.
+static dimensions. What an output or an inner tensor is declared to be counts for nothing. What is computed from static
+dimensions alone becomes a weight, so that chains of Shape and Reshape over them never cross a cut. Dynamic dimensions stay
+dynamic. Knows no cut and no runtime, but where the runtime thinks differently of a shape.
 """
 
 from __future__ import annotations
@@ -11,7 +15,8 @@ from collections.abc import Iterable
 import onnx
 
 from splitinfer.build.nodes import DEFAULT_DOMAINS, bodies, first_line, integer, keep, reads, useful, with_inner
-from splitinfer.build.shapes import integers, told
+from splitinfer.build.shapes import integers
+from splitinfer.build.shapes.made import made_tensors
 from splitinfer.build.weights import skeleton
 from splitinfer.errors import UnsupportedModel
 
@@ -92,7 +97,7 @@ def static_dims(model: onnx.ModelProto) -> dict[str, tuple[int | None, ...]] | N
 
 def _has_long_vectors(graph: onnx.GraphProto) -> bool:
     """Whether a tensor has one, huge dimension: following values, onnx 1.23 allocates an object for each of its elements."""
-    shapes = [*map(integers.static_dims_of, graph.input), *(made.shape for made in told.every(graph))]
+    shapes = [*map(integers.static_dims_of, graph.input), *(made.shape for made in made_tensors(graph))]
     return any(len(shape) == 1 and (shape[0] or 0) > _LONG for shape in shapes if shape)
 
 

@@ -1,5 +1,8 @@
 """What an older runtime loads, and how a model is made so.
 
+    lower       each node in the words of an older operator set
+    expand      operators that are not in it, made of simpler ones      passes      the walk that both make
+
 Devices and browsers often run an older ONNX Runtime than the machine that builds. Knows nothing of cuts, and not which
 operators a runtime was built without.
 """

@@ -103,9 +103,7 @@ def _check_ends(lowering: _Lowering, node: NodeProto, old: defs.OpSchema) -> Non
             raise lowering.refuse(node, f"{name!r} is {type_name(kind)}, which it does not take there")
 
 
-def _ends(
-    names: Sequence[str], formal: Sequence[defs.OpSchema.FormalParameter]
-) -> Iterator[tuple[str, defs.OpSchema.FormalParameter]]:
+def _ends(names: Sequence[str], formal: Sequence[_Formal]) -> Iterator[tuple[str, _Formal]]:
     for index, name in enumerate(names):
         if name:
             yield name, formal[min(index, len(formal) - 1)]  # the last one may stand for many

@@ -1,5 +1,8 @@
 """Running models that may crash or hang: in a child, so that they cost a process and not the build.
 
+    process     a child, seen from here      child       the program that it runs
+    frames      messages between them        work        what it does with a model
+
 A child is started at first use, and another one after it died. Whoever asks gets an answer, the runtime's own refusal, or an
 error that says what the child died of. Nothing of a model is run in this process.
 """

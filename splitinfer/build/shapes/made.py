@@ -1,6 +1,7 @@
-"""How large operators get that make as much as a number among their inputs says: Expand, ConstantOfShape and their like.
+"""How large the tensors are that nodes make, at batch 1.
 
-Inference knows them only where that number is a weight; here it may be computed. Unknown numbers count 1.
+By inference; and for operators that make as much as a number among their inputs says (Expand, ConstantOfShape, ...) by that
+number, which inference knows only where it is a weight; here it may be computed. What is unknown counts 1. Knows no runtime.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ class Made:
     shape: tuple[int, ...]
 
 
-def every(graph: onnx.GraphProto, outer: Scope | None = None) -> Iterator[Made]:
+def made_tensors(graph: onnx.GraphProto, outer: Scope | None = None) -> Iterator[Made]:
     """What each node makes whose shape is known, those in bodies included.
 
     Args:
@@ -77,7 +78,7 @@ def every(graph: onnx.GraphProto, outer: Scope | None = None) -> Iterator[Made]:
                 elem_type = TensorProto.FLOAT if value is None else value.type.tensor_type.elem_type
                 yield Made(node, elem_type, max(shapes, key=prod))
         for body in bodies(node):
-            yield from every(body, scope)
+            yield from made_tensors(body, scope)
 
 
 def at_batch_1(value: onnx.ValueInfoProto | None) -> tuple[int, ...] | None:

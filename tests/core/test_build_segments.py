@@ -194,7 +194,16 @@ def test_copies_have_no_node_name():
     parts = graphs(cut_everywhere(floating()))
     named = Counter(one.name for part in parts for one in part.graph.node if one.name)
     assert max(named.values()) == 1
+    assert {"make_a", "make_c", "make_y"} <= named.keys()
     assert [one.name for part in parts for one in part.graph.node if one.op_type == "Mul"] == ["", "", "make_k"]
+
+
+@pytest.mark.parametrize("taken", ["k/1", "k/2"])
+def test_a_copy_gets_a_name_that_no_weight_and_no_input_has(taken):
+    nodes = [node("Neg", "w", "k"), node("MatMul", "x k", "a"), node("MatMul", "a k", "b"), node("MatMul", "b k", "c")]
+    proto = row_net([*nodes, node("MatMul", ["c", taken], "y")], [weight("w", 8, 8), weight(taken, 8, 8)])
+    parts = assert_same_answer(proto)
+    assert names_made(parts)[taken] == 0
 
 
 def test_an_output_that_depends_on_weights_alone_is_given_at_the_end():

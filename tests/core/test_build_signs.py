@@ -102,7 +102,16 @@ def test_a_float_tensor_with_two_readers_is_left_alone():
 
 
 def test_a_node_that_reads_a_tensor_twice_is_two_readers():
-    assert unsigned(quantised(node("Add", "f f", "other")))["q"] == "zero"
+    proto = quantised()
+    proto.graph.node[3].CopyFrom(node("Mul", "f f", "p"))
+    assert unsigned(proto) == {"q": "zero", "f": "zero", "k": "wzero", "r": NEW, "y": NEW}
+
+
+def test_int8_that_no_quantising_node_made_is_left_alone():
+    clip = node("Clip", "q wzero zero", "c")
+    proto = quantised(clip, node(BACK, "c scale zero", "other"))
+    unsign(proto, X86)
+    assert clip in proto.graph.node
 
 
 def test_a_body_that_reads_a_tensor_is_a_reader():

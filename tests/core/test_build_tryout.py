@@ -82,7 +82,7 @@ def test_the_first_sample_is_tried():
 
 
 def test_a_sample_that_the_model_does_not_take_is_refused():
-    with pytest.raises(UnsupportedModel, match="it does not take.*; use other samples"):
+    with pytest.raises(UnsupportedModel, match=r"it does not take.*; use other samples"):
         feeds(ROWS, sampled(), refusing(lambda shape: False))
 
 

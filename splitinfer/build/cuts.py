@@ -122,6 +122,8 @@ def _not_found(orders: Sequence[Order], names: Sequence[str], model_hash: str) -
     if not lost:
         return f"the cuts {list(names)} do not follow each other in any order of the graph: choose fewer"
     known = [word for step in orders[0].steps for word in (*step.makes, step.node.name)]
+    if lost[0] in (*known, *orders[0].graph.inputs):
+        return f"before or behind {lost[0]!r} nothing is left to do: that is the first or the last cut, which are always there"
     close = get_close_matches(lost[0], known, n=3)
     hint = f"; did you mean {' or '.join(map(repr, close))}?" if close else ": name a tensor, a node, or the id of a cut"
     return f"there is no place {lost[0]!r} to cut at{hint}"

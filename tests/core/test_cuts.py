@@ -44,6 +44,9 @@ def test_an_unknown_name_is_refused_with_those_that_are_close():
     options, digest = found(models.chain())
     with pytest.raises(InvalidCut, match=r"'b_rely'.*did you mean 'b_relu'"):
         cuts.named(options, ["b_rely"], digest)
+    for end in (options[0].graph.inputs[0], options[0].graph.outputs[0]):
+        with pytest.raises(InvalidCut, match=f"{end}.*are always there"):
+            cuts.named(options, [end], digest)
 
 
 def test_a_named_cut_that_cannot_be_offered_is_refused_with_the_reason():

@@ -53,11 +53,11 @@ class BuildOptions:
         if isinstance(self.cuts, str) and self.cuts not in ("frontier", "all"):
             raise InvalidInput('cuts is "frontier", "all", or a tuple of names')
         if self.max_cuts < 0:
-            raise InvalidInput("max_cuts cannot be negative")
+            raise InvalidInput("max_cuts cannot be negative: give 0 or more")
         if self.labels is not None and self.samples is None:
-            raise InvalidInput("labels need samples")
+            raise InvalidInput("labels need samples: give both, or neither")
         if self.metric is not None and self.labels is None:
-            raise InvalidInput("a metric needs labels")
+            raise InvalidInput("a metric needs labels: give them too, or leave it out")
 
     def tell(self, stage: str, done: int, total: int) -> None:
         """Says how far the build is."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from splitinfer.build.answers import Metric
 from splitinfer.build.image import ImageInput
+from splitinfer.codec import codec
 from splitinfer.errors import InvalidInput
 from splitinfer.model import Array
 

@@ -59,6 +59,8 @@ class BuildOptions:
             raise InvalidInput("labels need samples: give both, or neither")
         if self.metric is not None and self.labels is None:
             raise InvalidInput("a metric needs labels: give them too, or leave it out")
+        for name in self.codecs or ():
+            codec(name)  # says which there are, where none has that name
 
     def tell(self, stage: str, done: int, total: int) -> None:
         """Says how far the build is."""

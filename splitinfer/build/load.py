@@ -171,7 +171,7 @@ def _dense(sparse: onnx.SparseTensorProto, name: str) -> onnx.TensorProto:
 
 def _parse(path: Path) -> onnx.ModelProto:
     if not path.is_file():
-        raise UnsupportedModel(f"there is no file {path.name}: give the path of an ONNX model")
+        raise UnsupportedModel(f"there is no file {path.name or path}: give the path of an ONNX model")
     try:
         model = onnx.load(str(path), load_external_data=False)
     except DecodeError as error:

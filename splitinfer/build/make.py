@@ -67,6 +67,8 @@ def _naming(model: Path) -> Iterator[None]:
         if model.name in str(error):
             raise
         raise UnsupportedModel(f"{model.name}: {error}") from error
+    except UnicodeDecodeError as error:  # protobuf reads text when it is asked for
+        raise UnsupportedModel(f"{model.name} has a name that is no UTF-8: the file is damaged, export it again") from error
 
 
 def _cut(analysis: Analysis, options: BuildOptions, trial: Trial, scratch: Path) -> tuple[Draft, Bundle]:

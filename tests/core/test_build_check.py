@@ -185,3 +185,16 @@ def test_each_cut_that_is_done_is_told():
     heard: list[tuple[int, int]] = []
     checked(Child(), 3, progress=lambda done, total: heard.append((done, total)))
     assert heard == [(1, 2), (1, 3), (2, 3), (3, 3)]
+
+
+def test_integers_are_equal_or_wrong():
+    class Counts(Child):
+        def _answer(self, error, feed):
+            return {"n": uncounted(feed)["n"] + np.int64(error)}
+
+    def uncounted(feed: Tensors) -> Tensors:
+        return {"n": np.int64([1_000_000, 3])}
+
+    found = check(Counts({1: 1}, together=1), bundle_with(3), [FEED], uncounted)
+    assert [one.ok for one in found] == [True, False, True]
+    assert found[1].max_abs_error == 1

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import prod
 
-import numpy as np
 import onnx
 from onnx import TensorProto
 
@@ -216,7 +215,7 @@ class Graph:
     def nbytes(self, name: str) -> int:
         """Bytes of a tensor as it crosses, at batch 1; 0 where they are not known."""
         spec, shape = self.spec(name), self.shape(name)
-        return 0 if spec is None or shape is None else prod(shape) * np.dtype(spec.dtype).itemsize
+        return 0 if spec is None or shape is None else spec.nbytes(shape)
 
     def open_questions(self) -> tuple[str, ...]:
         """Tensors that could cross, but whose type or shape (besides the batch) inference could not tell; and all outputs."""

@@ -11,7 +11,7 @@ A graph names its weights as ONNX external data whose `location` is the plain na
 a path out of the folder cannot be written down. Knows no ONNX and no runtime: graphs are bytes here.
 """
 
-from splitinfer.bundle.boundaries import BoundaryEntry, frontier_loss
+from splitinfer.bundle.boundaries import FRONTIER_GRID, BoundaryEntry, frontier_loss
 from splitinfer.bundle.manifest import FORMAT, CutEntry
 from splitinfer.bundle.reader import Bundle
 from splitinfer.bundle.records import decode_profile, decode_scorecard, encode_profile, encode_scorecard
@@ -20,6 +20,7 @@ from splitinfer.bundle.writer import INLINE_BYTES, Blob, Draft, SegmentDraft, pu
 
 __all__ = [
     "FORMAT",
+    "FRONTIER_GRID",
     "INLINE_BYTES",
     "Blob",
     "BoundaryEntry",

@@ -12,6 +12,9 @@ from typing import Any
 
 from splitinfer.errors import CorruptBundle
 
+FRONTIER_GRID = "links of 0.1 to 500 Mbit/s, devices 1 to 50 times slower and clouds up to 4 times slower"
+"""What the loss of the frontier is a mean over, in words."""
+
 
 @dataclass(frozen=True, slots=True)
 class BoundaryEntry:

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from splitinfer.bundle import BoundaryEntry, Bundle, frontier_loss
+from splitinfer.bundle import FRONTIER_GRID, BoundaryEntry, Bundle, frontier_loss
 from splitinfer.cli.output import json_option, kilobytes, print_json, print_table
 from splitinfer.model import TensorSpec
 
@@ -54,9 +54,9 @@ def describe(bundle: Bundle) -> dict[str, Any]:
                 "name": c.name,
                 "depth": c.depth,
                 "tensors": [_spec(t) for t in c.tensors],
-                "bytes": c.nbytes,
+                "bytes": nbytes,
             }
-            for c in model.cuts
+            for c, nbytes in zip(model.cuts, crossing_bytes(bundle), strict=True)
         ],
         "boundaries": [_boundary(boundary) for boundary in bundle.boundaries()],
         "frontier": None if lost is None else {"loss_mean": lost[0], "loss_worst": lost[1]},
@@ -122,7 +122,7 @@ def _print(bundle: Bundle) -> None:
         mean, worst = (f"{100 * share:.2g} %" for share in lost)
         click.echo(
             f"With these cuts the latency is {mean} above that with every boundary, at worst {worst}: by operations counted,\n"
-            "for links of 0.1 to 500 Mbit/s, devices 1 to 50 times slower and clouds up to 4 times slower.\n"
+            f"for {FRONTIER_GRID}.\n"
         )
     print_table(
         ("plan", "bytes p50", "bytes p95", "accuracy loss", "<= (95 %)", "n", "output error"),

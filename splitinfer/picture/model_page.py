@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from splitinfer.bundle import Bundle, frontier_loss
+from splitinfer.bundle import FRONTIER_GRID, Bundle, frontier_loss
 from splitinfer.model import Cut, Model, TensorSpec
 from splitinfer.picture.boundaries import boundaries_plot, boundaries_table
 from splitinfer.picture.markup import Markup, tag
@@ -81,7 +81,7 @@ def _boundaries(bundle: Bundle) -> Iterator[Markup]:
         mean, worst = map(share, lost)
         yield note(
             f"With these cuts the latency is {mean} above that with every boundary, at worst {worst}: by operations counted, "
-            "for links of 0.1 to 500 Mbit/s, devices 1 to 50 times slower and clouds up to 4 times slower."
+            f"for {FRONTIER_GRID}."
         )
     yield boundaries_table(boundaries)
 

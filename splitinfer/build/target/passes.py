@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 
 import numpy as np
@@ -15,7 +16,7 @@ from splitinfer.build.shapes import infer
 from splitinfer.errors import UnsupportedModel
 
 
-class Pass:
+class Pass(ABC):
     """A walk over all nodes of a model, with what is known of its tensors."""
 
     def __init__(self, model: onnx.ModelProto, now: Mapping[str, int], wanted: Mapping[str, int]) -> None:
@@ -34,9 +35,9 @@ class Pass:
         self._walk(self.model.graph)
         return self.changed
 
+    @abstractmethod
     def written(self, node: NodeProto, new: defs.OpSchema, old: defs.OpSchema | None) -> list[NodeProto]:
         """The nodes that take the place of one whose operator is another in the older set."""
-        raise NotImplementedError
 
     def constant(self, name: str, value: np.ndarray) -> str:
         """A new weight; its name."""

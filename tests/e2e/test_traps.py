@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 
 import pytest
@@ -11,9 +10,7 @@ from splitinfer.bench.traps import TRAPS
 from splitinfer.bench.traps.judge import judge
 from splitinfer.bench.traps.parts import ROWS, node, relu, row_net, weight
 from splitinfer.bench.traps.trap import cut, refused
-from splitinfer.build import build
-from splitinfer.build.trial import Trial
-from splitinfer.bundle import Bundle
+from tests.cutting import one_child
 
 SLOW = {"long_chain"}
 """Hundreds of cuts."""
@@ -23,23 +20,10 @@ def _marks(trap):
     return pytest.mark.slow if trap.name in SLOW else ()
 
 
-class Kept(Trial):
-    """A child that stays when a build ends, and measures no memory: starting processes would take longer than all the rest."""
-
-    def __exit__(self, *_error):
-        pass
-
-    def peaks(self, bundle, _feed):
-        return (None,) * len(Bundle.open(bundle).model.cuts)
-
-
 @pytest.fixture(scope="module", autouse=True)
 def _one_child():
-    child = Kept()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys.modules[build.__module__], "Trial", lambda: child)
+    with one_child():
         yield
-    child.close()
 
 
 @pytest.mark.parametrize("trap", [pytest.param(trap, id=trap.name, marks=_marks(trap)) for trap in TRAPS])

@@ -124,6 +124,7 @@ def test_a_draft_says_how_it_was_made(tmp_path):
     assert made.build_info["opset"] == {"ai.onnx": 17}
     assert made.build_info["boundaries"] == 8
     assert "frontier" not in made.build_info
+    assert drafted(models.sequence_and_half_types(), tmp_path).build_info["boundaries"] == 9
     found = analysed(models.chain(), tmp_path)
     few = draft(found, cuts.frontier(found.orders, 2, image=False), BuildOptions())
     assert few.build_info["frontier"].keys() == {"loss_mean", "loss_worst"}

@@ -88,7 +88,9 @@ def test_a_little_of_the_largest_value_is_the_same_answer(share, right):
     assert (wrong(checked(Child({1: 40 * TOLERANCE * share}))) == []) is right
 
 
-@pytest.mark.parametrize("error", [UnsupportedModel("onnxruntime crashed (SIGSEGV)"), EngineError("a node failed")])
+@pytest.mark.parametrize(
+    "error", [UnsupportedModel("onnxruntime crashed (SIGSEGV)"), EngineError("a node failed"), InvalidInput("a shape")]
+)
 def test_a_crash_is_an_objection_to_the_cut_where_it_happened(error):
     checks = checked(Child({1: error}))
     assert wrong(checks) == [1]
@@ -157,6 +159,10 @@ def test_a_crash_of_all_together_is_told_of_the_cut_that_is_blamed():
     checks = checked(Child({1: 1e-6}, UnsupportedModel("it crashed in segment 1")))
     assert wrong(checks) == [1]
     assert checks[1].objection == "it crashed in segment 1"
+
+
+def test_no_other_cut_is_blamed_where_one_is_wrong_by_itself():
+    assert wrong(checked(Child({0: 1.0}, together=1.0))) == [0]
 
 
 def test_without_inner_cuts_the_first_is_blamed():

@@ -84,8 +84,10 @@ def _cut(analysis: Analysis, options: BuildOptions, trial: Trial, scratch: Path)
         wrong = [one for one in found if not one.ok]
         if not wrong:
             return made, bundle
-        _refuse(bundle, wrong, options)
-        analysis = analysis.without({kept.boundaries[one.index].live: one.objection for one in wrong})
+        inner = [one for one in wrong if 0 < one.index < bundle.model.n]  # an end that is wrong, too, may be so because of them
+        if not inner or options.cuts not in ("frontier", "all"):
+            _refuse(bundle, wrong, options)
+        analysis = analysis.without({kept.boundaries[one.index].live: one.objection for one in inner})
 
 
 def _chosen(analysis: Analysis, options: BuildOptions) -> cuts.Kept:

@@ -204,3 +204,11 @@ def test_integers_are_equal_or_wrong():
     found = check(Counts({1: 1}, together=1), bundle_with(3), [FEED], uncounted)
     assert [one.ok for one in found] == [True, False, True]
     assert found[1].max_abs_error == 1
+
+
+def test_what_computes_in_few_bits_is_held_to_less():
+    error = 5e-5 * 40  # of the largest value, 40
+    assert all(one.ok for one in check(Child({1: error}), bundle_with(3), [FEED], uncut))
+    found = check(Child({1: error}), bundle_with(3), [FEED], uncut, each=True)
+    assert [one.ok for one in found] == [True, False, True]
+    assert "at most 1e-05 is the same answer" in found[1].objection

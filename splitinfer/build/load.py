@@ -50,6 +50,7 @@ def read(path: Path) -> tuple[onnx.ModelProto, Weights]:
         UnsupportedModel: not an ONNX file, damaged, or its weights cannot be read.
     """
     model = _parse(path)
+    _refuse_no_text(model, path)
     gate.check(model, path)
     if not model.graph.node:
         raise UnsupportedModel(f"{path.name} holds no nodes: export the trained network, not only its weights")
@@ -63,6 +64,16 @@ def read(path: Path) -> tuple[onnx.ModelProto, Weights]:
         else:
             weights.bring_in(tensor)
     return model, weights
+
+
+def _refuse_no_text(model: onnx.ModelProto, path: Path) -> None:
+    """Protobuf gives a string that is no UTF-8 as bytes, which nothing behind here expects."""
+    for node in with_inner((*model.graph.node, *(node for function in model.functions for node in function.node))):
+        for text in (node.op_type, node.domain, node.name, *node.input, *node.output):
+            if not isinstance(text, str):
+                raise UnsupportedModel(
+                    f"{path.name} has the name {text!r}, which is no UTF-8: the file is damaged, export it again"
+                )
 
 
 def _clear_repeated_names(nodes: Iterable[onnx.NodeProto]) -> None:

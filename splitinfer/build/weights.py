@@ -61,7 +61,7 @@ class Weights:
             tensor.ClearField("external_data")
             tensor.raw_data = data
         if tensor.HasField("data_location"):
-            tensor.ClearField("data_location")  # says where a weight that is here now came from
+            tensor.ClearField("data_location")  # a weight that is inside says nothing of files
 
     def _outside(self, tensor: TensorProto) -> memoryview:
         entries = {entry.key: entry.value for entry in tensor.external_data}

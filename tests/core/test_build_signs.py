@@ -109,7 +109,7 @@ def test_a_node_that_reads_a_tensor_twice_is_two_readers():
 
 def test_int8_that_no_quantising_node_made_is_left_alone():
     clip = node("Clip", "q wzero zero", "c")
-    proto = quantised(clip, node(BACK, "c scale zero", "other"))
+    proto = quantised(clip, node(BACK, "c scale zero", "d"), relu("d", "other"))
     unsign(proto, X86)
     assert clip in proto.graph.node
 

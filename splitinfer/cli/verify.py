@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from splitinfer.bundle import Bundle
 from splitinfer.cli.feeds import read_feeds
 from splitinfer.cli.output import json_option, print_json, print_table
+
+if TYPE_CHECKING:
+    from splitinfer.build import CutCheck
 
 
 @click.command("verify")
@@ -24,10 +28,22 @@ def command(bundle: Path, source: Path, as_json: bool) -> int:
     opened = Bundle.open(bundle)
     checks = verify(opened, [read_feeds(source, opened.model)])
     ok = all(check.ok for check in checks)
-    rows = [{"index": c.index, "id": c.id, "max_abs_error": c.max_abs_error, "max_rel_error": c.max_rel_error} for c in checks]
     if as_json:
-        print_json({"ok": ok, "cuts": rows})
+        print_json({"ok": ok, "cuts": [_row(check) for check in checks]})
     else:
-        print_table(("cut", "id", "max abs error", "max rel error"), [tuple(row.values()) for row in rows])
+        columns = ("cut", "id", "max abs error", "max rel error", "")
+        print_table(
+            columns, [tuple("" if cell is None else cell for cell in _row(check).values()) for check in checks], sentences=True
+        )
         click.echo("every cut gives the same answer" if ok else "SOME CUTS DIFFER from the uncut model by more than 1e-4")
     return 0 if ok else 1
+
+
+def _row(check: CutCheck) -> dict[str, Any]:
+    return {
+        "index": check.index,
+        "id": check.id,
+        "max_abs_error": check.max_abs_error,
+        "max_rel_error": check.max_rel_error,
+        "objection": None if check.ok else check.objection,
+    }

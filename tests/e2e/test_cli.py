@@ -85,6 +85,7 @@ def test_verify(said, folder):
     assert shown["ok"] is True
     assert all({"index", "id", "max_abs_error", "max_rel_error"} <= cut.keys() for cut in shown["cuts"])
     assert max(cut["max_rel_error"] for cut in shown["cuts"]) <= 1e-4
+    assert {cut["objection"] for cut in shown["cuts"]} == {None}
 
 
 @pytest.mark.parametrize("name", ["one.npz", "one.npy", "exact.jpg", "large.png"])

@@ -132,14 +132,6 @@ class Graph:
         """The recomputed node behind each tensor that never crosses."""
         return {name: step for step in self.recomputed for name in step.makes}
 
-    def place_of_recomputed(self, step: Step) -> int:
-        """Where a recomputed node stands among them."""
-        return self._places[step]
-
-    @cached_property
-    def _places(self) -> Mapping[Step, int]:
-        return {step: at for at, step in enumerate(self.recomputed)}
-
     @cached_property
     def _unsure(self) -> frozenset[str]:
         """Tensors whose inferred shape the runtime may not agree with."""

@@ -32,7 +32,8 @@ from splitinfer.build.nodes import (
     with_inner,
 )
 from splitinfer.build.shapes import infer
-from splitinfer.build.weights import SMALL_BYTES, Weights, is_outside, nbytes_of, skeleton
+from splitinfer.build.weights import Weights, is_outside, nbytes_of, skeleton
+from splitinfer.bundle import INLINE_BYTES
 from splitinfer.errors import UnsupportedModel
 
 MAX_BYTES = 2_000_000_000
@@ -59,7 +60,7 @@ def read(path: Path) -> tuple[onnx.ModelProto, Weights]:
     for tensor in _buried(model):
         weights.bring_in(tensor)
     for tensor in model.graph.initializer:
-        if is_outside(tensor) and nbytes_of(tensor) > SMALL_BYTES:
+        if is_outside(tensor) and nbytes_of(tensor) > INLINE_BYTES:
             weights.data(tensor)  # says now what is wrong with it
         else:
             weights.bring_in(tensor)

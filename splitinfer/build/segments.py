@@ -115,14 +115,14 @@ class _WeightStore:
 def _recomputed(graph: Graph, part: Iterable[Step], extra: Iterable[str]) -> list[Step]:
     """The recomputed steps that a part needs, in the model's order."""
     wanted = {name for step in part for name in reads(step.node)}.union(extra)
-    needed: dict[Step, None] = {}
+    needed: set[Step] = set()
     todo = [graph.made_anew[name] for name in wanted if name in graph.made_anew]
     while todo:
         step = todo.pop()
         if step not in needed:
-            needed[step] = None
+            needed.add(step)
             todo += [graph.made_anew[name] for name in reads(step.node) if name in graph.made_anew]
-    return sorted(needed, key=graph.place_of_recomputed)
+    return [step for step in graph.recomputed if step in needed]
 
 
 def _model(

@@ -16,10 +16,8 @@ import onnx
 from onnx import TensorProto
 
 from splitinfer.build.elem_types import DTYPES, packed_bytes
+from splitinfer.bundle import INLINE_BYTES
 from splitinfer.errors import UnsupportedModel
-
-SMALL_BYTES = 1024
-"""Weights up to this size are kept in the graph: shape inference must see the target of a Reshape."""
 
 
 class Weights:
@@ -115,7 +113,7 @@ def skeleton(model: onnx.ModelProto) -> onnx.ModelProto:
     graph.input.extend(source.input)
     graph.output.extend(source.output)
     for tensor in source.initializer:
-        if is_outside(tensor) or tensor.ByteSize() > 2 * SMALL_BYTES:
+        if is_outside(tensor) or tensor.ByteSize() > 2 * INLINE_BYTES:
             graph.input.append(onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims)))
         else:
             graph.initializer.append(tensor)

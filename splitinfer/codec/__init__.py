@@ -6,124 +6,58 @@ network; an item of the batch is coded on its own, so that a batch in the cloud 
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
-from functools import lru_cache
-from typing import Protocol
-
 from splitinfer.codec import picture
 from splitinfer.codec.affine import Affine
 from splitinfer.codec.half import Half
 from splitinfer.codec.items import Chunk
 from splitinfer.codec.jpeg import Jpeg
 from splitinfer.codec.png import Png
+from splitinfer.codec.protocol import Codec, Coder
 from splitinfer.codec.raw import Raw
+from splitinfer.codec.registry import Family, Registry, Steps
 from splitinfer.codec.webp import WebP
-from splitinfer.codec.zstd import Zstd
 from splitinfer.errors import UnknownCodec
-from splitinfer.model import Array, Cut, TensorSpec
+from splitinfer.model import Cut
 
-__all__ = ["FALLBACK", "Chunk", "Codec", "Coder", "codec", "codec_of_file", "codecs_for", "table_key"]
+__all__ = ["FALLBACK", "FAMILIES", "Chunk", "Codec", "Coder", "codec", "codec_of_file", "codecs_for", "table_key"]
 
 FALLBACK = "raw+zstd1"
 """Codes every tensor that the codec of the plan does not accept, without loss."""
 
-
-class Coder(Protocol):
-    """A codec bound to one tensor of one bundle."""
-
-    def encode(self, array: Array) -> list[bytes]:
-        """Codes a tensor.
-
-        Args:
-            array: dtype of the spec, any concrete shape that fits it.
-
-        Returns:
-            Ordered chunks; the same number for each item of the batch.
-        """
-        ...
-
-    def decode(self, chunks: Sequence[Chunk], shape: tuple[int, ...]) -> Array:
-        """Reads a tensor back. Never allocates more than the shape asks for.
-
-        Args:
-            chunks: as `encode` made them, from a stranger.
-            shape: concrete; the caller has checked it against the spec.
-
-        Raises:
-            CorruptPayload: the bytes are not what they say.
-        """
-        ...
-
-
-class Codec(Protocol):
-    """One way to code tensors."""
-
-    @property
-    def id(self) -> str:
-        """The wire id, "name[:step]" with "+zstd1" where a byte compressor follows."""
-        ...
-
-    @property
-    def lossless(self) -> bool:
-        """Whether decode(encode(x)) == x for what it accepts."""
-        ...
-
-    def accepts(self, spec: TensorSpec) -> bool:
-        """Whether it can code such a tensor."""
-        ...
-
-    def calibrate(self, spec: TensorSpec, samples: Sequence[Array]) -> bytes | None:
-        """A table from samples, to be stored in the bundle; None where the codec needs none."""
-        ...
-
-    def bind(self, spec: TensorSpec, table: bytes | None = None) -> Coder:
-        """A coder for one tensor. Without a table it must still decode, and encode from the tensor alone."""
-        ...
-
-
 _FLOATS = ("raw", "raw+zstd1", "half", "half+zstd1", "int8", "int8+zstd1", "int6+zstd1", "int4+zstd1")
 _IMAGE = ("raw", "png", "jpeg:98", "jpeg:95", "jpeg:90", "jpeg:75", "webp:98", "webp:90", "webp:75")
 _OTHERS = ("raw", "raw+zstd1")
-"""What is offered, best answers first. Packed symbols of six bits alone, say, decode but are never the best plan."""
+"""What is offered for each kind of tensor, best answers first. Packed symbols of six bits alone, say, decode but are never the
+best plan."""
+
+_SIGNATURES = ((b"\x89PNG", "png"), (b"\xff\xd8\xff", "jpeg:90"), (b"RIFF", "webp:90"))
+
+_QUALITY = Steps("[1-9][0-9]?|100", "1..100", example="75")
 
 # Six bits compress about 13 % better one symbol a byte than packed, four bits about 14 % better packed (feature maps of a
 # mobile network): Huffman codes of whole bytes fit the first, pairs of neighbours the second.
-_FIXED: tuple[Codec, ...] = (
-    Raw(),
-    Half(),
-    Affine(8),
-    Affine(6),
-    Affine(4),
-    Zstd(Raw()),
-    Zstd(Half()),
-    Zstd(Affine(8)),
-    Zstd(Affine(6, packed=False)),
-    Zstd(Affine(4)),
-    Png(),
+FAMILIES = (
+    Family("raw", lambda _: Raw()),
+    Family("half", lambda _: Half()),
+    Family("int8", lambda _: Affine(8)),
+    Family("int6", lambda _: Affine(6), before_zstd=lambda _: Affine(6, packed=False)),
+    Family("int4", lambda _: Affine(4)),
+    Family("png", lambda _: Png()),
+    Family("jpeg", lambda quality: Jpeg(int(quality)), _QUALITY),
+    Family("webp", lambda quality: WebP(int(quality)), _QUALITY),
 )
-_BY_ID = {known.id: known for known in _FIXED}
-_SIGNATURES = ((b"\x89PNG", "png"), (b"\xff\xd8\xff", "jpeg:90"), (b"RIFF", "webp:90"))
-_WITH_QUALITY = {"jpeg": Jpeg, "webp": WebP}
-_QUALITY_ID = re.compile(r"(jpeg|webp):([1-9][0-9]?|100)", re.ASCII)
+"""All codecs of this package: one line a family."""
+
+_REGISTRY = Registry(FAMILIES)
 
 
 def codec(id: str) -> Codec:
     """The codec with this id.
 
     Raises:
-        UnknownCodec: there is none.
+        UnknownCodec: there is none, or the package that offers it is broken.
     """
-    if id in _BY_ID:
-        return _BY_ID[id]
-    if match := _QUALITY_ID.fullmatch(id):
-        return _picture_codec(match[1], int(match[2]))
-    raise UnknownCodec(f"no codec {id[:40]!r}; there are {', '.join(_BY_ID)}, jpeg:1..100 and webp:1..100")
-
-
-@lru_cache
-def _picture_codec(name: str, quality: int) -> Codec:
-    return _WITH_QUALITY[name](quality)
+    return _REGISTRY.codec(id)
 
 
 def codec_of_file(file: bytes) -> Codec:

@@ -53,7 +53,7 @@ class Affine(SizedItemCodec):
         """Floats of any width."""
         return not spec.lossless_only
 
-    def calibrate(self, spec: TensorSpec, samples: Sequence[Array]) -> bytes | None:
+    def calibrate(self, spec: TensorSpec, samples: Sequence[Array], sensitivity: object | None = None) -> bytes | None:
         """The range with the least mean squared error over the samples; None where no sample has a finite value."""
         found = best_clip([_narrow(sample).ravel() for sample in samples], 2**self._bits - 1)
         return found and _RANGE.pack(*found)

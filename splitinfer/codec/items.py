@@ -32,10 +32,10 @@ class Item(Protocol):
 
 
 class SizedItem(Item, Protocol):
-    """An item whose chunk has a size that follows from the number of values."""
+    """An item whose chunk has a bound that follows from the number of values."""
 
     def nbytes(self, size: int) -> int:
-        """Bytes of the chunk of `size` values."""
+        """The most bytes that the chunk of `size` values may have. `decode` refuses what is not exactly right."""
         ...
 
 
@@ -77,6 +77,7 @@ class ItemCodec(ABC):
 
     id: str
     lossless: bool
+    needs_table: bool = False
 
     @abstractmethod
     def accepts(self, spec: TensorSpec) -> bool:
@@ -86,7 +87,7 @@ class ItemCodec(ABC):
     def item(self, spec: TensorSpec, table: bytes | None) -> Item:
         """Codes one item of such a tensor."""
 
-    def calibrate(self, spec: TensorSpec, samples: Sequence[Array]) -> bytes | None:
+    def calibrate(self, spec: TensorSpec, samples: Sequence[Array], sensitivity: object | None = None) -> bytes | None:
         """No table."""
         return None
 
@@ -97,7 +98,7 @@ class ItemCodec(ABC):
 
 
 class SizedItemCodec(ItemCodec):
-    """One whose chunks have a size that is known before: a byte compressor may follow, because its output can be bounded."""
+    """One whose chunks have a bound that is known before: a byte compressor may follow, because its output can be checked."""
 
     @abstractmethod
     def item(self, spec: TensorSpec, table: bytes | None) -> SizedItem:

@@ -42,6 +42,7 @@ class PictureCodec(ABC):
 
     id: str
     lossless: bool
+    needs_table: bool = False
 
     @abstractmethod
     def header(self, file: bytes) -> tuple[int, int]:
@@ -63,7 +64,7 @@ class PictureCodec(ABC):
         """uint8 [N, H, W, 3]."""
         return spec.dtype == "uint8" and len(spec.shape) == 4 and spec.shape[3] == 3
 
-    def calibrate(self, spec: TensorSpec, samples: Sequence[Array]) -> bytes | None:
+    def calibrate(self, spec: TensorSpec, samples: Sequence[Array], sensitivity: object | None = None) -> bytes | None:
         """No table."""
         return None
 

@@ -1,7 +1,7 @@
 """`...+zstd1`: another codec's chunks through Zstandard, level 1 (higher levels gain under 1 % on quantised activations).
 
-What a stranger sends is bounded before it is inflated: the frame must declare exactly the size that the inner codec expects.
-The library's own `max_output_size` does not bound frames that declare their size.
+What a stranger sends is bounded before it is inflated: the frame must declare its size, and no more than the inner codec could
+need. The library's own `max_output_size` does not bound frames that declare their size.
 """
 
 from __future__ import annotations
@@ -30,15 +30,16 @@ class Zstd(ItemCodec):
     def __init__(self, inner: SizedItemCodec) -> None:
         self.id = f"{inner.id}+zstd1"
         self.lossless = inner.lossless
+        self.needs_table = inner.needs_table
         self._inner = inner
 
     def accepts(self, spec: TensorSpec) -> bool:
         """What the inner codec accepts."""
         return self._inner.accepts(spec)
 
-    def calibrate(self, spec: TensorSpec, samples: Sequence[Array]) -> bytes | None:
+    def calibrate(self, spec: TensorSpec, samples: Sequence[Array], sensitivity: object | None = None) -> bytes | None:
         """The inner codec's table."""
-        return self._inner.calibrate(spec, samples)
+        return self._inner.calibrate(spec, samples, sensitivity)
 
     def item(self, spec: TensorSpec, table: bytes | None) -> ZstdItem:
         """The inner codec's item, compressed."""
@@ -56,7 +57,7 @@ class ZstdItem:
         return _deflate(self._inner.encode(values))
 
     def decode(self, chunk: Chunk, size: int) -> Array:
-        """Inflates to the bytes that the inner codec expects, never more."""
+        """Inflates to no more bytes than the inner codec could need; whether they are right, it says itself."""
         return self._inner.decode(_inflate(chunk, self._inner.nbytes(size)), size)
 
 
@@ -71,13 +72,14 @@ def _deflate(data: bytes) -> bytes:
         _idle_compressors.append(compressor)
 
 
-def _inflate(frame: Chunk, nbytes: int) -> bytes:
+def _inflate(frame: Chunk, most: int) -> bytes:
     try:
         header = zstandard.get_frame_parameters(frame)
     except zstandard.ZstdError as error:
         raise CorruptPayload("a chunk is not a Zstandard frame") from error
-    if header.content_size != nbytes or header.window_size > _WINDOW_MAX_BYTES:
-        raise CorruptPayload(f"a Zstandard frame does not declare {nbytes} bytes in a window of at most 8 MiB")
+    nbytes = header.content_size  # huge where the frame does not declare it
+    if nbytes > most or header.window_size > _WINDOW_MAX_BYTES:
+        raise CorruptPayload(f"a Zstandard frame does not declare at most {most} bytes in a window of at most 8 MiB")
     try:
         decompressor = _idle_decompressors.pop()
     except IndexError:

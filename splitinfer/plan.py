@@ -119,6 +119,26 @@ class Profile:
 
 
 @dataclass(frozen=True, slots=True)
+class Leak:
+    """How well the input could be rebuilt from what crosses, measured at build time. A lower bound: it says what one simple
+    attacker got (docs/privacy.md), a better one gets more.
+
+    Attributes:
+        psnr_db: of the rebuilt inputs; 100 = exact.
+        ssim: structural similarity of the rebuilt pictures, 1 = the same; None = the input is no picture.
+        baseline_psnr_db: of the attacker who sees nothing and guesses the mean of the inputs that he knows.
+        baseline_ssim: the same guess.
+        n: number of inputs that were rebuilt.
+    """
+
+    psnr_db: float
+    ssim: float | None
+    baseline_psnr_db: float
+    baseline_ssim: float | None
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
 class PlanScore:
     """What a plan does to bytes and answers, measured on samples at build time.
 

@@ -1,4 +1,4 @@
-"""Codecs: tensors to bytes and back. One family, one registry, ids that compose ("int8+zstd1", "jpeg:75").
+"""Codecs: tensors to bytes and back. Two protocols, one table of families, ids that compose ("int8+zstd1", "jpeg:75").
 
 Two codecs with the same id decode each other's bytes, for ever: tests/golden pins it. Codecs know no plan, no file and no
 network; an item of the batch is coded on its own, so that a batch in the cloud can mix devices.
@@ -6,7 +6,7 @@ network; an item of the batch is coded on its own, so that a batch in the cloud 
 
 from __future__ import annotations
 
-from splitinfer.codec import picture
+from splitinfer.codec import installed, picture
 from splitinfer.codec.affine import Affine
 from splitinfer.codec.half import Half
 from splitinfer.codec.items import Chunk
@@ -48,7 +48,7 @@ FAMILIES = (
 )
 """All codecs of this package: one line a family."""
 
-_REGISTRY = Registry(FAMILIES)
+_REGISTRY = Registry(FAMILIES, installed.family)
 
 
 def codec(id: str) -> Codec:

@@ -1,7 +1,8 @@
 """Codecs by their ids: `name[:step][+zstd1]`.
 
 A family is a name, the steps it takes and a factory. What is composed is no family of its own: `+zstd1` may follow every codec
-whose chunks have a bound (`SizedItemCodec`). Knows no codec itself.
+whose chunks have a bound (`SizedItemCodec`). A name that is none of ours may be a third party's (`installed`); a name of ours
+never is. Knows no codec itself.
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ class Steps:
 
 
 NO_STEP = Steps("", "", "")
+ANY_STEP = Steps(".*", "", "")
+"""Whoever makes the codec says which steps there are."""
 
 
 @dataclass(frozen=True)
@@ -50,12 +53,14 @@ class Family:
         make: a codec.
         steps: that it takes.
         before_zstd: makes the codec that "+zstd1" compresses, where another layout compresses better.
+        with_zstd: makes the whole codec that has "+zstd1" in its id, where it compresses itself.
     """
 
     name: str
     make: Factory
     steps: Steps = NO_STEP
     before_zstd: Factory | None = None
+    with_zstd: Factory | None = None
 
     def takes(self, step: str) -> bool:
         """Whether there is a codec with this step."""
@@ -73,9 +78,15 @@ class Family:
 class Registry:
     """Finds codecs, and makes each once."""
 
-    def __init__(self, families: Iterable[Family]) -> None:
-        self.families = tuple(families)
-        self._by_name = {family.name: family for family in self.families}
+    def __init__(self, families: Iterable[Family], others: Callable[[str], Family | None]) -> None:
+        """Makes a registry.
+
+        Args:
+            families: ours.
+            others: finds a family by a name that is none of ours.
+        """
+        self._families = {family.name: family for family in families}
+        self._others = others
         self._codec = lru_cache(_REMEMBERED)(self._make)
 
     def codec(self, id: str) -> Codec:
@@ -88,19 +99,21 @@ class Registry:
 
     def _make(self, id: str) -> Codec:
         name, step, composed = _parts(id)
-        family = self._by_name.get(name)
+        family = self._families.get(name) or (self._others(name) if name else None)
         if family is None or not family.takes(step):
             raise self._unknown(id)
         if not composed:
             return family.make(step)
+        if family.with_zstd:
+            return family.with_zstd(step)
         inner = (family.before_zstd or family.make)(step)
         if not isinstance(inner, SizedItemCodec):
             raise self._unknown(id)
         return Zstd(inner)
 
     def _unknown(self, id: str) -> UnknownCodec:
-        known = ", ".join(map(str, self.families))
-        return UnknownCodec(f"no codec {id[:40]!r}; there are {known}, and most of them with +zstd1 behind")
+        known = ", ".join(map(str, self._families.values()))
+        return UnknownCodec(f"no codec {id[:40]!r}; there are {known} (+zstd1 may follow those that are no files)")
 
 
 def _parts(id: str) -> tuple[str, str, bool]:

@@ -12,6 +12,7 @@
     ├── CodecError
     │   ├── UnknownCodec           nobody registered this id here
     │   ├── CorruptPayload         bytes that do not decode to what they say
+    │   ├── Uncodable              values that this codec cannot code: not finite, or unlike the samples
     │   └── PayloadTooLarge        more than we are willing to decode
     ├── RemoteError                the cloud did not answer this request
     │   ├── Unreachable            no connection, or it broke
@@ -77,6 +78,10 @@ class UnknownCodec(CodecError):
 
 class CorruptPayload(CodecError):
     """Bytes that do not decode to what they say they are."""
+
+
+class Uncodable(CodecError):
+    """Values that a lossy codec cannot code: not finite, too large for it, or unlike the samples that it was made from."""
 
 
 class PayloadTooLarge(CodecError):

@@ -6,21 +6,30 @@ wire format.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
 from math import prod
 
 import numpy as np
 
 from splitinfer.codec import FALLBACK, Coder, codec, table_key
 from splitinfer.codec.picture import PictureCodec
-from splitinfer.errors import CodecError, CorruptPayload, DigestMismatch, InvalidCut, InvalidInput, PayloadTooLarge
+from splitinfer.errors import CodecError, CorruptPayload, DigestMismatch, InvalidCut, InvalidInput, PayloadTooLarge, Uncodable
 from splitinfer.model import Array, Digest, Model, Tensors, TensorSpec
 
 LIMIT_BYTES = 64 << 20
 """What a payload may decode to, unless a packer is told otherwise."""
 
+WIDER = "int8+zstd1"
+"""Takes over where the plan's codec cannot code the values; without a table, so that each item's own range counts. Where it
+cannot either (they are not finite), `FALLBACK` does."""
+
 _OUTPUT_CODEC = "raw"
+
+
+_Bound = tuple[str, Coder]
+"""A wire id and its coder for one tensor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +65,15 @@ class Payload:
         cut: index; n for a reply, which carries outputs.
         codec: the plan's.
         parts: one a tensor.
+        departed: tensors that another codec took over, because the plan's could not code their values. Known to the sender
+            only: it does not cross.
     """
 
     digest: Digest
     cut: int
     codec: str
     parts: tuple[Part, ...]
+    departed: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def nbytes(self) -> int:
@@ -83,11 +95,13 @@ class Packer:
         self._model = model
         self._tables = dict(tables or {})
         self._limit_bytes = limit_bytes
-        self._bound: dict[tuple[int, str, str], tuple[str, Coder]] = {}
+        self._bound: dict[tuple[int, str, str], tuple[_Bound, ...]] = {}
         self._outputs = {spec.name: (spec, codec(_OUTPUT_CODEC).bind(spec)) for spec in model.outputs}
 
     def pack(self, cut: int, codec_id: str, tensors: Tensors) -> Payload:
         """Codes the tensors that cross at a cut.
+
+        Values that the plan's codec cannot code (not finite, or unlike the samples) cross all the same: `Payload.departed`.
 
         Raises:
             InvalidInput: they are not the tensors of that cut, or one is empty.
@@ -97,12 +111,9 @@ class Packer:
         specs = self._crossing(cut)
         if tensors.keys() != {spec.name for spec in specs}:
             raise InvalidInput(f"expected tensors {sorted(spec.name for spec in specs)}, got {sorted(tensors)}")
-        parts = []
-        for spec in specs:
-            used, coder = self._coder(cut, spec, codec_id)
-            array = tensors[spec.name]
-            parts.append(Part(spec.name, spec.dtype, array.shape, used, tuple(coder.encode(array))))
-        return Payload(self._model.digest, cut, codec_id, tuple(parts))
+        coded = [_encode(spec, self._coders(cut, spec, codec_id), tensors[spec.name]) for spec in specs]
+        departed = tuple(part.name for part, as_planned in coded if not as_planned)
+        return Payload(self._model.digest, cut, codec_id, tuple(part for part, _ in coded), departed)
 
     def pack_encoded(self, file: bytes, codec_id: str) -> Payload:
         """Lets an already encoded picture cross at cut 0 as it is; its pixels are not touched.
@@ -145,11 +156,11 @@ class Packer:
         coders = []
         for part in payload.parts:
             spec = specs[part.name]
-            used, coder = self._coder(payload.cut, spec, payload.codec)
-            _check_part(spec, part, used)
+            bound = dict(self._coders(payload.cut, spec, payload.codec)[::-1])  # the first of an id counts
+            _check_part(spec, part, bound)
             if 0 in part.shape:
                 raise CorruptPayload(f"tensor {part.name!r} is empty")
-            coders.append(coder)
+            coders.append(bound[part.codec])
         self._check_size(payload.parts)
         return {part.name: coder.decode(part.chunks, part.shape) for coder, part in zip(coders, payload.parts, strict=True)}
 
@@ -181,7 +192,7 @@ class Packer:
         if payload.cut != self._model.n or len(set(names)) < len(names) or not self._outputs.keys() >= set(names):
             raise CorruptPayload("a reply does not carry outputs of this model")
         for part in payload.parts:
-            _check_part(self._outputs[part.name][0], part, _OUTPUT_CODEC)
+            _check_part(self._outputs[part.name][0], part, [_OUTPUT_CODEC])
         self._check_size(payload.parts)
         return {part.name: self._output(part) for part in payload.parts}
 
@@ -196,16 +207,23 @@ class Packer:
             raise InvalidCut(f"nothing crosses at cut {cut}; this bundle has cuts 0 to {self._model.n}")
         return self._model.cuts[cut].tensors
 
-    def _coder(self, cut: int, spec: TensorSpec, codec_id: str) -> tuple[str, Coder]:
-        """The codec of a plan for a tensor, or the fallback: integers lose nothing, unless they are the picture at cut 0."""
+    def _coders(self, cut: int, spec: TensorSpec, codec_id: str) -> tuple[_Bound, ...]:
+        """What may code a tensor under a plan, in this order: the plan's codec, and what takes over from one that loses."""
         key = (cut, spec.name, codec_id)
         found = self._bound.get(key)
         if found is None:
-            chosen = codec(codec_id)
-            may_lose = not spec.lossless_only or (cut == 0 and spec.name == self._model.image_input)
-            used = codec_id if chosen.accepts(spec) and (chosen.lossless or may_lose) else FALLBACK
-            found = self._bound[key] = used, codec(used).bind(spec, self._tables.get(table_key(cut, spec.name, used)))
+            used = self._used(cut, spec, codec_id)
+            planned = used, codec(used).bind(spec, self._tables.get(table_key(cut, spec.name, used)))
+            may_depart = not (codec(used).lossless or spec.lossless_only)
+            others = [(id, codec(id).bind(spec)) for id in (WIDER, FALLBACK) if may_depart]
+            found = self._bound[key] = (planned, *others)
         return found
+
+    def _used(self, cut: int, spec: TensorSpec, codec_id: str) -> str:
+        """The codec of a plan for a tensor, or the fallback: integers lose nothing, unless they are the picture at cut 0."""
+        chosen = codec(codec_id)
+        may_lose = not spec.lossless_only or (cut == 0 and spec.name == self._model.image_input)
+        return codec_id if chosen.accepts(spec) and (chosen.lossless or may_lose) else FALLBACK
 
     def _check_digest(self, payload: Payload) -> None:
         if payload.digest != self._model.digest:
@@ -218,8 +236,17 @@ class Packer:
             raise PayloadTooLarge(f"a payload would decode to {total} bytes; the limit is {self._limit_bytes}")
 
 
-def _check_part(spec: TensorSpec, part: Part, codec_id: str) -> None:
+def _encode(spec: TensorSpec, coders: Sequence[_Bound], array: Array) -> tuple[Part, bool]:
+    """The tensor in the first codec that can code its values, and whether that is the plan's. The last one codes all."""
+    *lossy, (last, lossless) = coders
+    for index, (used, coder) in enumerate(lossy):
+        with suppress(Uncodable):
+            return Part(spec.name, spec.dtype, array.shape, used, tuple(coder.encode(array))), index == 0
+    return Part(spec.name, spec.dtype, array.shape, last, tuple(lossless.encode(array))), not lossy
+
+
+def _check_part(spec: TensorSpec, part: Part, codec_ids: Collection[str]) -> None:
     if part.dtype != spec.dtype or min(part.shape, default=0) < 0 or not spec.fits(part.shape):
         raise CorruptPayload(f"tensor {spec.name!r} is not {spec.dtype} of the shape of this model")
-    if part.codec != codec_id:
-        raise CorruptPayload(f"tensor {spec.name!r} must be coded as {codec_id!r}")
+    if part.codec not in codec_ids:
+        raise CorruptPayload(f"tensor {spec.name!r} must be coded as {' or '.join(codec_ids)}")

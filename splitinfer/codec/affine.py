@@ -7,27 +7,24 @@
 lo and hi travel in the chunk, so that decoding needs no table. A table (lo, hi from samples, `clip.best_clip`) only tells the
 encoder which range to use: four bits gain most by giving up the rare extremes.
 
-What is not a finite number: NaN becomes lo, +inf becomes hi, -inf becomes lo. Values beyond half of float32's range saturate,
-so that hi - lo never overflows.
+NaN, infinities and values beyond half of float32's range, where hi - lo would overflow, are `Uncodable`.
 """
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from math import isfinite
 
 import numpy as np
 import numpy.typing as npt
 
 from splitinfer.codec.bits import pack, packed_nbytes, unpack
 from splitinfer.codec.clip import best_clip
-from splitinfer.codec.items import Chunk, SizedItemCodec, check_nbytes
+from splitinfer.codec.items import LARGEST, Chunk, SizedItemCodec, check_nbytes
 from splitinfer.errors import CorruptBundle, CorruptPayload
 from splitinfer.model import Array, TensorSpec
 
 _RANGE = struct.Struct("<ff")
-_LARGEST = float(np.finfo(np.float32).max) / 2
 _SMALLEST_STEP = float(np.finfo(np.float32).tiny)
 
 Floats = npt.NDArray[np.float32]
@@ -72,21 +69,21 @@ class AffineItem:
         self._stored_bits = stored_bits
         self._levels = levels
         self._clip = clip
-        self._most = min(_LARGEST, float(np.finfo(dtype.name).max))
+        self._most = min(LARGEST, float(np.finfo(dtype.name).max))
 
     def nbytes(self, size: int) -> int:
         """Range and symbols."""
         return _RANGE.size + packed_nbytes(size, self._stored_bits)
 
     def encode(self, values: Array) -> bytes:
-        """Clips, scales and rounds in one buffer; NaN fails every comparison of fmax and so becomes lo."""
-        floats = _narrow(values)
+        """Clips, scales and rounds in one buffer. The values are finite (`finite.check_finite`)."""
+        floats = values.astype(np.float32, copy=False)
         lo, hi = self._clip or _span(floats)
         step = (hi - lo) / self._levels
         if step < _SMALLEST_STEP:
             lo, hi, step = lo, lo, 1.0
-        scaled = np.fmax(floats, np.float32(lo))
-        np.fmin(scaled, np.float32(hi), out=scaled)
+        scaled = np.maximum(floats, np.float32(lo))
+        np.minimum(scaled, np.float32(hi), out=scaled)
         scaled -= np.float32(lo)
         scaled *= np.float32(1.0 / step)
         scaled += np.float32(0.5)
@@ -109,26 +106,18 @@ class AffineItem:
 def _narrow(values: Array) -> Floats:
     """As float32; wider values saturate."""
     if values.dtype.itemsize > 4:
-        values = np.clip(values, -_LARGEST, _LARGEST)
+        values = np.clip(values, -LARGEST, LARGEST)
     return values.astype(np.float32, copy=False)
 
 
 def _span(values: Floats) -> tuple[float, float]:
-    """Lowest and highest finite value."""
-    lo, hi = float(values.min()), float(values.max())
-    if not (isfinite(lo) and isfinite(hi)):
-        finite = values[np.isfinite(values)]
-        lo, hi = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
-    return _clamp(lo), _clamp(hi)
-
-
-def _clamp(end: float) -> float:
-    return max(-_LARGEST, min(end, _LARGEST))
+    """Lowest and highest value."""
+    return float(values.min()), float(values.max())
 
 
 def _read_table(table: bytes) -> tuple[float, float]:
     if len(table) == _RANGE.size:
         lo, hi = _RANGE.unpack(table)
-        if -_LARGEST <= lo <= hi <= _LARGEST:
+        if -LARGEST <= lo <= hi <= LARGEST:
             return lo, hi
     raise CorruptBundle("a quantiser's table is not a range: build the bundle again")

@@ -1,7 +1,7 @@
 """`half`: floats as float16, which holds any activation a network in half precision could hold.
 
-Finite values beyond +-65504, and infinities, become +-65504: one value out of range must not turn into an infinity that poisons
-the tail. NaN stays NaN.
+Values beyond +-65504, infinities and NaN are `Uncodable`: one value out of range must not become an infinity, nor silently
+another number, that poisons the tail.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import numpy as np
 from splitinfer.codec.items import Chunk, SizedItemCodec, check_nbytes
 from splitinfer.model import Array, TensorSpec
 
-_LARGEST = float(np.finfo(np.float16).max)
 _HALF = np.dtype("<f2")
 
 
@@ -20,6 +19,7 @@ class Half(SizedItemCodec):
 
     id = "half"
     lossless = False
+    largest = float(np.finfo(np.float16).max)
 
     def accepts(self, spec: TensorSpec) -> bool:
         """Floats that are wider than 16 bits."""
@@ -42,8 +42,8 @@ class HalfItem:
         return size * _HALF.itemsize
 
     def encode(self, values: Array) -> bytes:
-        """Rounds to nearest, saturates."""
-        return np.clip(values, -_LARGEST, _LARGEST).astype(_HALF).tobytes()
+        """Rounds to nearest."""
+        return values.astype(_HALF).tobytes()
 
     def decode(self, chunk: Chunk, size: int) -> Array:
         """Widens."""

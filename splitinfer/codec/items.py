@@ -8,15 +8,19 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from math import prod
+from math import inf, prod
 from typing import Protocol
 
 import numpy as np
 
+from splitinfer.codec.finite import check_finite
 from splitinfer.errors import CodecError, CorruptPayload, InvalidInput
 from splitinfer.model import Array, TensorSpec
 
 Chunk = bytes | memoryview
+
+LARGEST = float(np.finfo(np.float32).max) / 2
+"""Half of float32's range, so that the difference of two values does not overflow."""
 
 
 class Item(Protocol):
@@ -42,15 +46,25 @@ class SizedItem(Item, Protocol):
 class ItemCoder:
     """Codes a tensor item by item."""
 
-    def __init__(self, spec: TensorSpec, item: Item) -> None:
+    def __init__(self, spec: TensorSpec, item: Item, largest: float = inf) -> None:
+        """Binds.
+
+        Args:
+            spec: of the tensor.
+            item: codes one item.
+            largest: magnitude of floats that it can code; inf = it codes every value, NaN and infinities too.
+        """
         self._spec = spec
         self._dtype = np.dtype(spec.dtype)
         self._item = item
+        self._largest = largest
 
     def encode(self, array: Array) -> list[bytes]:
         """One chunk an item."""
         check_array(self._spec, array)
         rows = np.ascontiguousarray(array, dtype=self._dtype).reshape(self._count(array.shape), -1)
+        if self._largest < inf:
+            check_finite(self._spec, rows, self._largest)
         return [self._item.encode(row) for row in rows]
 
     def decode(self, chunks: Sequence[Chunk], shape: tuple[int, ...]) -> Array:
@@ -73,11 +87,16 @@ class ItemCoder:
 
 
 class ItemCodec(ABC):
-    """A codec that works item by item; `item` is all that differs."""
+    """A codec that works item by item; `item` is all that differs.
+
+    Attributes:
+        largest: a lossy codec is asked to code finite floats up to this magnitude only; the others are `Uncodable`.
+    """
 
     id: str
     lossless: bool
     needs_table: bool = False
+    largest: float = LARGEST
 
     @abstractmethod
     def accepts(self, spec: TensorSpec) -> bool:
@@ -94,7 +113,7 @@ class ItemCodec(ABC):
     def bind(self, spec: TensorSpec, table: bytes | None = None) -> ItemCoder:
         """A coder for one tensor."""
         check_accepted(self.id, self.accepts(spec), spec)
-        return ItemCoder(spec, self.item(spec, table))
+        return ItemCoder(spec, self.item(spec, table), inf if self.lossless else self.largest)
 
 
 class SizedItemCodec(ItemCodec):

@@ -7,13 +7,18 @@ need. The library's own `max_output_size` does not bound frames that declare the
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
+import numpy as np
+import numpy.typing as npt
 import zstandard
 
-from splitinfer.codec.items import Chunk, ItemCodec, SizedItem, SizedItemCodec
+from splitinfer.codec.items import Chunk, ItemCodec, SizedItem, SizedItemCodec, check_nbytes
 from splitinfer.errors import CorruptPayload
 from splitinfer.model import Array, TensorSpec
+
+Bytes = npt.NDArray[np.uint8]
 
 _LEVEL = 1
 _WINDOW_MAX_BYTES = 8 << 20
@@ -30,6 +35,7 @@ class Zstd(ItemCodec):
     def __init__(self, inner: SizedItemCodec) -> None:
         self.id = f"{inner.id}+zstd1"
         self.lossless = inner.lossless
+        self.largest = inner.largest
         self.needs_table = inner.needs_table
         self._inner = inner
 
@@ -54,25 +60,50 @@ class ZstdItem:
 
     def encode(self, values: Array) -> bytes:
         """One frame that declares its size."""
-        return _deflate(self._inner.encode(values))
+        return deflate(self._inner.encode(values))
 
     def decode(self, chunk: Chunk, size: int) -> Array:
         """Inflates to no more bytes than the inner codec could need; whether they are right, it says itself."""
-        return self._inner.decode(_inflate(chunk, self._inner.nbytes(size)), size)
+        return self._inner.decode(inflate(chunk, self._inner.nbytes(size)), size)
 
 
-def _deflate(data: bytes) -> bytes:
-    try:
-        compressor = _idle_compressors.pop()
-    except IndexError:
-        compressor = zstandard.ZstdCompressor(level=_LEVEL)
-    try:
+def deflate(data: bytes) -> bytes:
+    """One frame that declares its size."""
+    with _compressor() as compressor:
         return compressor.compress(data)
-    finally:
-        _idle_compressors.append(compressor)
 
 
-def _inflate(frame: Chunk, most: int) -> bytes:
+def deflate_parts(parts: Sequence[Bytes]) -> bytes:
+    """One frame of several parts in a row, each with Huffman codes of its own."""
+    with _compressor() as compressor:
+        stream = compressor.compressobj(size=sum(map(len, parts)))
+        frame = [stream.compress(part) + stream.flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK) for part in parts]
+        return b"".join([*frame, stream.flush()])
+
+
+def shortest(parts: Sequence[Bytes], compressed: bool) -> bytes:
+    """Parts in a row as they are, or as one frame where that is allowed and shorter."""
+    plain = b"".join(part.tobytes() for part in parts)
+    return min(plain, deflate_parts(parts), key=len) if compressed else plain
+
+
+def restored(data: Chunk, nbytes: int, compressed: bool) -> Bytes:
+    """The parts in a row, from what `shortest` gave.
+
+    Raises:
+        CorruptPayload: it is neither `nbytes` bytes nor a shorter frame of them.
+    """
+    plain = inflate(data, nbytes) if compressed and len(data) < nbytes else data
+    check_nbytes(plain, nbytes)
+    return np.frombuffer(plain, np.uint8)
+
+
+def inflate(frame: Chunk, most: int) -> bytes:
+    """What a stranger's frame holds: exactly the bytes that it declares, `most` at the most.
+
+    Raises:
+        CorruptPayload: it is no such frame.
+    """
     try:
         header = zstandard.get_frame_parameters(frame)
     except zstandard.ZstdError as error:
@@ -94,3 +125,15 @@ def _inflate(frame: Chunk, most: int) -> bytes:
     if len(data) != nbytes:
         raise CorruptPayload(f"a Zstandard frame holds {len(data)} bytes instead of {nbytes}")
     return data
+
+
+@contextmanager
+def _compressor() -> Iterator[zstandard.ZstdCompressor]:
+    try:
+        compressor = _idle_compressors.pop()
+    except IndexError:
+        compressor = zstandard.ZstdCompressor(level=_LEVEL)
+    try:
+        yield compressor
+    finally:
+        _idle_compressors.append(compressor)

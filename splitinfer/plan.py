@@ -150,6 +150,11 @@ class PlanScore:
         accuracy_loss_bound: one-sided 95 % upper bound of it.
         n: number of samples behind both.
         output_error: max|d| / max|y| over the samples, worst output; None = not measured.
+        divergence: mean of an item, between the answers and the uncut model's: Kullback-Leibler, in nats, where a classifier
+            gives scores or shares; else squared error over squared size. None = not measured.
+        groups: number of groups that the samples belong to (crops of one photo), each of which counts as one; 0 = each sample
+            stands for itself.
+        leak: how well the input can be rebuilt from what crosses; None = not measured.
     """
 
     bytes_p50: int
@@ -158,15 +163,26 @@ class PlanScore:
     accuracy_loss_bound: float | None = None
     n: int = 0
     output_error: float | None = None
+    divergence: float | None = None
+    groups: int = 0
+    leak: Leak | None = None
 
 
 @dataclass(frozen=True)
 class Scorecard:
-    """Plan -> score, for one bundle. `metric` says what accuracy_loss means."""
+    """Plan -> score, for one bundle.
+
+    Attributes:
+        digest: of the bundle.
+        scores: of the plans that are worth keeping.
+        metric: what accuracy_loss means.
+        dropped: how many plans were measured and are not kept, since another one of the same cut is worse in nothing.
+    """
 
     digest: Digest
     scores: Mapping[Plan, PlanScore]
     metric: str = "agreement"
+    dropped: int = 0
 
 
 @dataclass(frozen=True, slots=True)

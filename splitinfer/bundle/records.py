@@ -12,7 +12,7 @@ from typing import Any
 
 from splitinfer.errors import CorruptBundle
 from splitinfer.model import Digest
-from splitinfer.plan import Plan, PlanScore, Profile, Scorecard
+from splitinfer.plan import Leak, Plan, PlanScore, Profile, Scorecard
 
 _MALFORMED = (KeyError, TypeError, ValueError, AttributeError, OverflowError)
 
@@ -53,7 +53,7 @@ def decode_info(data: bytes) -> Info:
 def encode_scorecard(scorecard: Scorecard) -> bytes:
     """A scorecard as JSON."""
     rows = [{"cut": plan.cut, "codec": plan.codec, **asdict(score)} for plan, score in sorted(scorecard.scores.items())]
-    return _encode({"digest": scorecard.digest, "metric": scorecard.metric, "scores": rows})
+    return _encode({"digest": scorecard.digest, "metric": scorecard.metric, "dropped": scorecard.dropped, "scores": rows})
 
 
 def decode_scorecard(data: bytes, digest: Digest) -> Scorecard:
@@ -66,7 +66,7 @@ def decode_scorecard(data: bytes, digest: Digest) -> Scorecard:
     _check_digest(raw, digest, "the scorecard")
     try:
         scores = {Plan(int(row["cut"]), str(row["codec"])): _score(row) for row in raw["scores"]}
-        return Scorecard(digest, scores, str(raw["metric"]))
+        return Scorecard(digest, scores, str(raw["metric"]), int(raw.get("dropped", 0)))
     except _MALFORMED as error:
         raise _malformed("the scorecard") from error
 
@@ -151,6 +151,21 @@ def _score(row: Mapping[str, Any]) -> PlanScore:
         accuracy_loss_bound=_maybe(row["accuracy_loss_bound"]),
         n=int(row["n"]),
         output_error=_maybe(row["output_error"]),
+        divergence=_maybe(row.get("divergence")),  # this and what follows joined later; format 1 and 2 lack them
+        groups=int(row.get("groups", 0)),
+        leak=_leak(row.get("leak")),
+    )
+
+
+def _leak(raw: Any) -> Leak | None:
+    if raw is None:
+        return None
+    return Leak(
+        psnr_db=float(raw["psnr_db"]),
+        ssim=_maybe(raw["ssim"]),
+        baseline_psnr_db=float(raw["baseline_psnr_db"]),
+        baseline_ssim=_maybe(raw["baseline_ssim"]),
+        n=int(raw["n"]),
     )
 
 

@@ -11,10 +11,12 @@ from splitinfer.codec.affine import Affine
 from splitinfer.codec.half import Half
 from splitinfer.codec.items import Chunk
 from splitinfer.codec.jpeg import Jpeg
+from splitinfer.codec.narrow import Narrow
 from splitinfer.codec.png import Png
 from splitinfer.codec.protocol import Codec, Coder
 from splitinfer.codec.raw import Raw
 from splitinfer.codec.registry import Family, Registry, Steps
+from splitinfer.codec.shuffle import Shuffle
 from splitinfer.codec.webp import WebP
 from splitinfer.errors import UnknownCodec
 from splitinfer.model import Cut
@@ -24,9 +26,9 @@ __all__ = ["FALLBACK", "FAMILIES", "Chunk", "Codec", "Coder", "codec", "codec_of
 FALLBACK = "raw+zstd1"
 """Codes every tensor that the codec of the plan does not accept, without loss."""
 
-_FLOATS = ("raw", "raw+zstd1", "half", "half+zstd1", "int8", "int8+zstd1", "int6+zstd1", "int4+zstd1")
+_FLOATS = ("raw", "shuffle+zstd1", "half", "half+zstd1", "int8", "int8+zstd1", "int6+zstd1", "int4+zstd1")
 _IMAGE = ("raw", "png", "jpeg:98", "jpeg:95", "jpeg:90", "jpeg:75", "webp:98", "webp:90", "webp:75")
-_OTHERS = ("raw", "raw+zstd1")
+_OTHERS = ("raw", "narrow", "narrow+zstd1")
 """What is offered for each kind of tensor, best answers first. Packed symbols of six bits alone, say, decode but are never the
 best plan."""
 
@@ -42,6 +44,8 @@ FAMILIES = (
     Family("int8", lambda _: Affine(8)),
     Family("int6", lambda _: Affine(6), before_zstd=lambda _: Affine(6, packed=False)),
     Family("int4", lambda _: Affine(4)),
+    Family("shuffle", lambda _: Shuffle(compressed=False), with_zstd=lambda _: Shuffle(compressed=True)),
+    Family("narrow", lambda _: Narrow(compressed=False), with_zstd=lambda _: Narrow(compressed=True)),
     Family("png", lambda _: Png()),
     Family("jpeg", lambda quality: Jpeg(int(quality)), _QUALITY),
     Family("webp", lambda quality: WebP(int(quality)), _QUALITY),

@@ -77,7 +77,7 @@ def deflate_parts(parts: Sequence[Bytes]) -> bytes:
     """One frame of several parts in a row, each with Huffman codes of its own."""
     with _compressor() as compressor:
         stream = compressor.compressobj(size=sum(map(len, parts)))
-        frame = [stream.compress(part) + stream.flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK) for part in parts]
+        frame = [stream.compress(part.data) + stream.flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK) for part in parts]
         return b"".join([*frame, stream.flush()])
 
 

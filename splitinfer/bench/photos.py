@@ -58,11 +58,16 @@ def crops(n: int, part: Part) -> npt.NDArray[np.uint8]:
     Raises:
         MissingExtra: scikit-image, scikit-learn or Pillow is not installed.
     """
-    scenes = _SCENES[part]
+    names = _SCENES[part]
     out = np.empty((n, SIDE, SIDE, 3), np.uint8)
-    for index in range(n):
-        out[index] = _crop(_photo(scenes[index % len(scenes)]), index // len(scenes))
+    for index, scene in enumerate(scenes(n, part)):
+        out[index] = _crop(_photo(names[scene]), index // len(names))
     return out
+
+
+def scenes(n: int, part: Part) -> npt.NDArray[np.intp]:
+    """The number of the scene that each of the first `n` crops of a part shows."""
+    return np.arange(n) % len(_SCENES[part])
 
 
 def _crop(photo: Image, index: int) -> npt.NDArray[np.uint8]:

@@ -58,7 +58,7 @@ def test_codecs_are_calibrated_into_the_identity(bundle, tmp_path):
 
 def test_without_samples_only_bytes_are_known(tmp_path):
     scores = scored(tmp_path, samples=None).scorecard.scores
-    assert {plan.codec for plan in scores} == {"raw", "raw+zstd1", "half"}
+    assert {plan.codec for plan in scores} == {"raw", "shuffle+zstd1", "half"}
     assert all(score.n == 0 for score in scores.values())
     assert scores[Plan(1, "half")].accuracy_loss is None
     assert scores[Plan(1, "raw")].accuracy_loss == 0

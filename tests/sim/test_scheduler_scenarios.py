@@ -151,7 +151,7 @@ WIFI = Phase("wifi", 30.0, 40e6, 6.0)
 LTE = Phase("lte", 30.0, 6e6, 50.0)
 SLOW = Phase("slow", 30.0, 0.1e6, 100.0)
 TUNNEL = Phase("tunnel", 20.0)
-UPLOAD = {Plan(0, "raw"), Plan(0, "raw+zstd1")}
+UPLOAD = {Plan(0, "raw"), Plan(0, "narrow"), Plan(0, "narrow+zstd1")}
 
 
 def world(latency_ms: float | None = 150.0, noise: float = 0.0, seed: int = 1) -> World:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from splitinfer.events import Event as Event
     from splitinfer.events import Failed as Failed
     from splitinfer.events import Inferred as Inferred
+    from splitinfer.events import InputsDrifted as InputsDrifted
     from splitinfer.events import LinkChanged as LinkChanged
     from splitinfer.events import LoadReported as LoadReported
     from splitinfer.events import ModelReady as ModelReady
@@ -49,6 +50,7 @@ _HOME = {
     "Event": "events",
     "Failed": "events",
     "Inferred": "events",
+    "InputsDrifted": "events",
     "LinkChanged": "events",
     "LoadReported": "events",
     "ModelReady": "events",

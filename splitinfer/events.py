@@ -43,6 +43,8 @@ class Inferred:
         outcome: how.
         segment_ms: device time of each segment that ran here; None where it did not.
         late: the answer came after the budget's latency.
+        departed: tensors that another codec took over, because the plan's could not code their values: not finite, or unlike
+            the samples.
     """
 
     plan: Plan
@@ -50,6 +52,7 @@ class Inferred:
     outcome: Outcome
     segment_ms: tuple[float | None, ...] = ()
     late: bool = False
+    departed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +142,7 @@ class PlanChanged:
     Attributes:
         old: None = the first one.
         new: from now on.
-        cause: "start", "link", "battery", "load", "budget", "profile", "explore".
+        cause: "start", "link", "battery", "load", "budget", "profile", "explore", "drift".
         reason: for people.
     """
 
@@ -147,6 +150,21 @@ class PlanChanged:
     new: Plan
     cause: str
     reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class InputsDrifted:
+    """One request after the other has tensors that the plan's codec cannot code: inputs are unlike the samples of the build.
+
+    For a while lossy plans give way to lossless ones, where there are such; then they are tried again.
+
+    Attributes:
+        plan: whose codec it was.
+        tensors: names, of the last request.
+    """
+
+    plan: Plan
+    tensors: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +204,7 @@ Event = (
     | BudgetSet
     | ModelReady
     | PlanChanged
+    | InputsDrifted
     | ProbeDue
     | Served
     | RequestRefused

@@ -125,6 +125,7 @@ class Answer:
         outcome: how.
         segment_ms: engine time of each segment that ran here; None where it did not.
         raced_ms: device time that a race spent and did not need.
+        departed: tensors that another codec than the plan's took over (`Payload.departed`).
     """
 
     outputs: Tensors
@@ -133,6 +134,7 @@ class Answer:
     outcome: Outcome
     segment_ms: tuple[float | None, ...]
     raced_ms: float = 0.0
+    departed: tuple[str, ...] = ()
 
 
 class _Trail:
@@ -141,6 +143,7 @@ class _Trail:
     def __init__(self, model: Model) -> None:
         self.cost = Cost()
         self.segment_ms: list[float | None] = [None] * model.n
+        self.departed: tuple[str, ...] = ()
 
     def ran(self, start: int, ran: Ran) -> None:
         self.cost = replace(self.cost, head_ms=self.cost.head_ms + ran.elapsed_ms)
@@ -162,7 +165,7 @@ class _Trail:
         )
 
     def answer(self, outputs: Tensors, plan: Plan, outcome: Outcome, raced_ms: float = 0.0) -> Answer:
-        return Answer(outputs, plan, self.cost, outcome, tuple(self.segment_ms), raced_ms)
+        return Answer(outputs, plan, self.cost, outcome, tuple(self.segment_ms), raced_ms, self.departed)
 
 
 def infer(model: Model, held: Held, plan: Callable[[int], Plan], terms: Terms) -> Flow:
@@ -223,6 +226,7 @@ def _encode(trail: _Trail, held: Held, codec: str) -> Generator[Effect, Done, En
     encoded = yield Encode(held, codec)
     assert isinstance(encoded, Encoded)
     trail.cost = replace(trail.cost, encode_ms=encoded.elapsed_ms)
+    trail.departed = encoded.payload.departed if encoded.payload else ()
     return encoded
 
 

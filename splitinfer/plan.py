@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from splitinfer.codec import codecs_for
-from splitinfer.model import Digest, Model
+from splitinfer.codec import Codec, codec, codecs_for, picture
+from splitinfer.errors import UnknownCodec
+from splitinfer.model import Cut, Digest, Model
 
 NOTHING = "none"
 """Codec id of the plan at cut n, where nothing crosses."""
@@ -154,7 +155,7 @@ class PlanScore:
             gives scores or shares; else squared error over squared size. None = not measured.
         groups: number of groups that the samples belong to (crops of one photo), each of which counts as one; 0 = each sample
             stands for itself.
-        leak: how well the input can be rebuilt from what crosses; None = not measured.
+        leak_at_least: how well the input can be rebuilt from what crosses; None = not measured.
     """
 
     bytes_p50: int
@@ -165,7 +166,7 @@ class PlanScore:
     output_error: float | None = None
     divergence: float | None = None
     groups: int = 0
-    leak: Leak | None = None
+    leak_at_least: Leak | None = None
 
 
 @dataclass(frozen=True)
@@ -217,6 +218,7 @@ class Conditions:
         charging: on a charger.
         metered: the user pays by volume.
         saver: the battery saver was on before; what leaves it is a higher charge than what enters it.
+        drifted: inputs are unlike the samples that lossy plans were measured on.
     """
 
     link_up: bool | None = None
@@ -227,6 +229,7 @@ class Conditions:
     charging: bool | None = None
     metered: bool | None = None
     saver: bool = False
+    drifted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,6 +289,7 @@ class Offer:
         local: whether it needs no cloud.
         missing: segments that it needs and that are not held here.
         memory_bytes: what its segments take on the device; None = unknown.
+        lossless: whether what crosses arrives as it is, or nothing crosses.
     """
 
     plan: Plan
@@ -295,27 +299,46 @@ class Offer:
     local: bool
     missing: tuple[int, ...] = ()
     memory_bytes: int | None = None
+    lossless: bool = False
 
 
 def offers(model: Model, profile: Profile, scorecard: Scorecard) -> tuple[Offer, ...]:
     """Every plan of the model, cheapest cut first, the local one last; `objection` says which this device cannot carry out.
 
-    Without a scorecard row only lossless codecs and `half` are offered, with their plain size.
+    Those are the plans of the scorecard whose codecs are installed here. Without a row only lossless codecs are offered, with
+    their plain size, and `half` where nothing was measured on samples.
     """
     rows: list[Offer] = []
+    measured = any(score.n for score in scorecard.scores.values())
     for cut in model.cuts[:-1]:
         missing, memory_bytes = model.missing(cut.index), profile.memory_bytes(cut.index)
-        for codec in codecs_for(cut, image=model.image_input if cut.index == 0 else None):
-            plan = Plan(cut.index, codec.id)
+        for found in _codecs(cut, model.image_input if cut.index == 0 else None, scorecard):
+            plan = Plan(cut.index, found.id)
             score = scorecard.scores.get(plan)
-            if score is None and not (codec.lossless or codec.id == "half"):
+            if score is None and not (found.lossless or (found.id == "half" and not measured)):
                 continue
-            score = score or PlanScore(cut.nbytes, cut.nbytes, accuracy_loss=0.0 if codec.lossless else None)
-            rows.append(Offer(plan, profile.cost(plan), score, cut.depth, False, missing, memory_bytes))
+            score = score or PlanScore(cut.nbytes, cut.nbytes, accuracy_loss=0.0 if found.lossless else None)
+            rows.append(Offer(plan, profile.cost(plan), score, cut.depth, False, missing, memory_bytes, found.lossless))
     plan = Plan(model.n, NOTHING)
     exact = PlanScore(0, 0, accuracy_loss=0.0, accuracy_loss_bound=0.0, output_error=0.0)
-    rows.append(Offer(plan, profile.cost(plan), exact, 1.0, True, model.missing(model.n), profile.memory_bytes(model.n)))
+    rows.append(Offer(plan, profile.cost(plan), exact, 1.0, True, model.missing(model.n), profile.memory_bytes(model.n), True))
     return tuple(rows)
+
+
+def _codecs(cut: Cut, image: str | None, scorecard: Scorecard) -> list[Codec]:
+    """Those that suit the cut, then others that the build has measured there (a third party's, another step)."""
+    suited = codecs_for(cut, image)
+    known = {found.id for found in suited}
+    others = (_installed(plan.codec) for plan in scorecard.scores if plan.cut == cut.index and plan.codec not in known)
+    return [*suited, *(found for found in others if found is not None)]
+
+
+def _installed(codec_id: str) -> Codec | None:
+    try:
+        found = codec(codec_id)
+    except UnknownCodec:
+        return None
+    return None if isinstance(found, picture.PictureCodec) and not picture.installed() else found
 
 
 def objection(offer: Offer, budget: Budget) -> str | None:

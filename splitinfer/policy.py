@@ -69,6 +69,11 @@ class Table:
         return np.array([offer.local for offer in self.offers], dtype=bool)
 
     @cached_property
+    def lossless(self) -> Flags:
+        """Plans that change no value on the way."""
+        return np.array([offer.lossless for offer in self.offers], dtype=bool)
+
+    @cached_property
     def compute_ms(self) -> Floats:
         """On the device: head and encoding."""
         return _column(offer.cost.head_ms + offer.cost.encode_ms for offer in self.offers)
@@ -268,6 +273,8 @@ def _allowed(table: Table, budget: Budget) -> Flags:
 
 def _usable(table: Table, conditions: Conditions, budget: Budget) -> Flags:
     allowed = _allowed(table, budget)
+    if conditions.drifted:
+        allowed = _prefer(allowed, table.lossless)
     return _prefer(allowed, table.local) if conditions.link_up is False else allowed
 
 
@@ -284,6 +291,8 @@ def _reason(costs: Forecast, row: int, conditions: Conditions, budget: Budget) -
     parts.append(f"{costs.energy_mj[row]:.0f} mJ at {price(conditions):.2f} s/J")
     if conditions.link_up is False:
         parts.append("the link is down")
+    if conditions.drifted:
+        parts.append("without loss: inputs are unlike the samples")
     if is_critical(conditions):
         parts.append("battery critical: least energy")
     return ", ".join(parts)

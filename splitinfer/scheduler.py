@@ -14,15 +14,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from splitinfer.errors import NoFeasiblePlan
-from splitinfer.estimate import Estimate, LiveProfile, Load, network_changed, observe, uplink
+from splitinfer.estimate import Drift, Estimate, LiveProfile, Load, network_changed, observe, uplink
 from splitinfer.events import (
     BudgetSet,
     Event,
     Failed,
     Inferred,
+    InputsDrifted,
     LinkChanged,
     LoadReported,
     ModelReady,
+    Outcome,
     PlanChanged,
     PowerRead,
     ProbeDue,
@@ -160,6 +162,7 @@ class Scheduler:
         self._live: LiveProfile | None = None
         self._estimate = Estimate()
         self._load = Load()
+        self._drift = Drift()
         self._pace = Pace()
         self._exploration = Exploration()
         self._chosen_under = self.conditions
@@ -242,7 +245,7 @@ class Scheduler:
             now_ms: monotonic.
 
         Returns:
-            `PlanChanged` and `ProbeDue`, to be told and done in this order.
+            `PlanChanged`, `InputsDrifted` and `ProbeDue`, to be told and done in this order.
 
         Raises:
             NoFeasiblePlan: only from `ModelReady` and `BudgetSet`: no plan of that model is within that budget. The event then
@@ -277,7 +280,7 @@ class Scheduler:
         table = Table(offers(event.model, event.profile, event.scorecard), self._power)
         self.policy.decide(table, self.conditions, self.budget)  # raises before anything is changed
         self.table, self.plan = table, None
-        self._ready, self._live = event, LiveProfile(event.profile)
+        self._ready, self._live, self._drift = event, LiveProfile(event.profile), Drift()
         return self._decide("start", now_ms, forced=True)
 
     def _budget_set(self, budget: Budget, now_ms: float) -> list[Event]:
@@ -324,11 +327,25 @@ class Scheduler:
     def _inferred(self, event: Inferred, now_ms: float) -> list[Event]:
         if self._ready is None or self._live is None:
             return []
+        said = self._inputs_seen(event, now_ms)
         if not self._live.observe(event.plan, event.segment_ms, event.cost.encode_ms):
-            return self._requested(now_ms)
+            return said + self._requested(now_ms)
         self._exploration.requested = True
         self.table = Table(offers(self._ready.model, self._live.profile, self._ready.scorecard), self._power)
-        return self._decide("profile", now_ms)
+        return said + self._decide("profile", now_ms)
+
+    def _inputs_seen(self, event: Inferred, now_ms: float) -> list[Event]:
+        """Whether inputs are like the samples shows only where floats were coded with loss."""
+        offer = self._offer(event.plan)
+        if self._ready is None or offer is None or offer.lossless or event.outcome is Outcome.LOCAL:
+            return []
+        if all(tensor.lossless_only for tensor in self._ready.model.cuts[event.plan.cut].tensors):
+            return []
+        rested = self._drift.rests(now_ms)
+        self._drift = self._drift.saw(bool(event.departed), now_ms)
+        if rested or not self._drift.rests(now_ms):
+            return []
+        return [InputsDrifted(event.plan, event.departed), *self._decide("drift", now_ms)]
 
     def _requested(self, now_ms: float) -> list[Event]:
         self._exploration.requested = True
@@ -340,9 +357,15 @@ class Scheduler:
 
     def _decide(self, cause: str, now_ms: float, forced: bool = False) -> list[Event]:
         """Asks the policy, and follows it: at once if the world forces it to, else when the plan has stood long enough."""
-        load = self._load.at(now_ms)
+        load, drifted = self._load.at(now_ms), self._drift.rests(now_ms)
+        if drifted != self.conditions.drifted:
+            cause, forced = "drift", True
         self.conditions = replace(
-            self.conditions, uplink=uplink(self._estimate, now_ms), queue_ms=load.queue_ms, tail_scale=load.tail_scale
+            self.conditions,
+            uplink=uplink(self._estimate, now_ms),
+            queue_ms=load.queue_ms,
+            tail_scale=load.tail_scale,
+            drifted=drifted,
         )
         if self.table is None:
             return []

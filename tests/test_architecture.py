@@ -38,8 +38,8 @@ PUBLIC = {
     # values in results, settings and events
     *("Conditions", "Cost", "Outcome", "Plan", "Power", "Uplink"),
     # events
-    *("Event", "BudgetSet", "Failed", "Inferred", "LinkChanged", "LoadReported", "ModelReady", "PlanChanged", "PowerRead"),
-    *("ProbeDue", "Recorded", "RequestRefused", "Transferred"),
+    *("Event", "BudgetSet", "Failed", "Inferred", "InputsDrifted", "LinkChanged", "LoadReported"),
+    *("ModelReady", "PlanChanged", "PowerRead", "ProbeDue", "Recorded", "RequestRefused", "Transferred"),
     # the error that all of ours are; the others are in splitinfer.errors
     "SplitInferError",
 }

@@ -12,6 +12,7 @@ from splitinfer.events import (
     Event,
     Failed,
     Inferred,
+    InputsDrifted,
     LinkChanged,
     LoadReported,
     PlanChanged,
@@ -35,6 +36,10 @@ class DeviceMetrics:
         self._bytes = Counter("splitinfer_uplink_bytes", "Bytes sent, by cut.", ["cut"], registry=registry)
         self._energy = Counter("splitinfer_energy_joules", "Energy of requests, modelled.", registry=registry)
         self._plans = Counter("splitinfer_plan_changes", "Changes of plan, by cause.", ["cause"], registry=registry)
+        self._departed = Counter(
+            "splitinfer_departed", "Requests with values that the plan's codec could not code.", registry=registry
+        )
+        self._drifts = Counter("splitinfer_input_drifts", "Times inputs became unlike the samples.", registry=registry)
         self._cut = Gauge("splitinfer_plan_cut", "Cut of the current plan.", registry=registry)
         self._link = Gauge("splitinfer_link_up", "1 while the cloud can be reached.", registry=registry)
         self._queue = Gauge("splitinfer_cloud_queue_seconds", "Waiting time that the cloud reported.", registry=registry)
@@ -51,6 +56,8 @@ class DeviceMetrics:
             case PlanChanged(_, new, cause, _):
                 self._plans.labels(cause).inc()
                 self._cut.set(new.cut)
+            case InputsDrifted():
+                self._drifts.inc()
             case LinkChanged(up, _, _):
                 self._link.set(up)
             case LoadReported(queue_ms, _):
@@ -72,6 +79,8 @@ class DeviceMetrics:
         self._energy.inc((cost.energy_mj or 0.0) / 1e3)
         if event.late:
             self._missed.inc()
+        if event.departed:
+            self._departed.inc()
         for stage in _STAGES:
             ms = getattr(cost, f"{stage}_ms")
             if ms:

@@ -20,6 +20,7 @@ RATES_MBPS = tuple(round(0.1 * 10 ** (step / 20), 3) for step in range(75))
 """0.1 to 500 Mbit/s, twenty steps a decade: where the verdict looks for flips."""
 P90 = 1.2816
 """Standard normal quantile."""
+UNLIKE = "inputs unlike the samples that the codecs were measured on"
 POSITIVE = click.FloatRange(min=0, min_open=True)
 
 
@@ -37,6 +38,7 @@ POSITIVE = click.FloatRange(min=0, min_open=True)
 @click.option("--device-slowdown", type=POSITIVE, default=1.0, show_default=True, help="Slower than the profiled machine.")
 @click.option("--cloud-speedup", type=POSITIVE, default=1.0, show_default=True, help="Faster than the profiled machine.")
 @click.option("--queue-ms", type=click.FloatRange(min=0), default=0.0, show_default=True, help="Waiting time in the cloud.")
+@click.option("--drifted", is_flag=True, help="Inputs are unlike the samples of the build: no loss is allowed.")
 @json_option
 def command(bundle: Path, as_json: bool, **given: Any) -> int:
     """Show every plan of BUNDLE with its predicted cost, the pick, why, and the verdict."""
@@ -80,7 +82,7 @@ class Case:
         power = self.table.power
         cost = predict(offer, self.conditions, power)
         slow = predict(offer, self.conditions, power, rate_bps=uplink.rate_bps * exp(-P90 * uplink.spread))
-        why_not = objection(offer, self.budget)
+        why_not = objection(offer, self.budget) or (UNLIKE if self.conditions.drifted and not offer.lossless else None)
         late = self.budget.latency_ms is not None and cost.latency_ms > self.budget.latency_ms
         return {
             "cut": offer.plan.cut,
@@ -124,6 +126,7 @@ def _case(bundle: Bundle, given: dict[str, Any]) -> Case:
         tail_scale=1 / given["cloud_speedup"],
         battery=given["battery"],
         charging=None if given["battery"] is None else False,
+        drifted=given["drifted"],
     )
     budget = Budget(
         latency_ms=given["latency_ms"],

@@ -259,7 +259,7 @@ class Client:
         sent_ms = _sent_ms(answer, self.conditions.uplink)
         energy_mj = self.settings.power.energy_mj(computed_ms, sent_ms, answer.cost.uplink_bytes)
         cost = replace(answer.cost, energy_mj=energy_mj)
-        self._planning.hear(Inferred(answer.plan, cost, answer.outcome, answer.segment_ms, request.late()))
+        self._planning.hear(Inferred(answer.plan, cost, answer.outcome, answer.segment_ms, request.late(), answer.departed))
         return Result(answer.outputs, answer.plan, cost, answer.outcome)
 
 

@@ -153,7 +153,7 @@ def _score(row: Mapping[str, Any]) -> PlanScore:
         output_error=_maybe(row["output_error"]),
         divergence=_maybe(row.get("divergence")),  # this and what follows joined later; format 1 and 2 lack them
         groups=int(row.get("groups", 0)),
-        leak=_leak(row.get("leak")),
+        leak_at_least=_leak(row.get("leak_at_least")),
     )
 
 

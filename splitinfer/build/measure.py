@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 
 from splitinfer.backends.ort import OrtEngine
-from splitinfer.build import feeds, reference, score
+from splitinfer.build import feeds, leak, reference, score
 from splitinfer.build.analyse import Analysis
 from splitinfer.build.answers import Judge
 from splitinfer.build.options import BuildOptions
@@ -17,6 +17,7 @@ from splitinfer.bundle import Bundle
 from splitinfer.errors import UnsupportedModel
 from splitinfer.model import Array, Tensors
 from splitinfer.payload import Packer
+from splitinfer.plan import Scorecard
 
 Judged = tuple[list[Tensors], Judge]
 
@@ -50,7 +51,14 @@ def measure(analysis: Analysis, bundle: Bundle, options: BuildOptions, trial: Tr
         card = score.score_without_samples(engine, packer, offered, feed)
     else:
         card = score.score(engine, packer, offered, *judged, partial(options.tell, "score"))
+        card = _with_leaks(engine, packer, card, options)
     return bundle.save_scorecard(card).save_profile(replace(times, peak_bytes=_peaks(trial, bundle, feed)))
+
+
+def _with_leaks(engine: OrtEngine, packer: Packer, card: Scorecard, options: BuildOptions) -> Scorecard:
+    known, hidden, _ = _halves(engine, options)
+    singles = [feeds.sample_feeds(engine.model.inputs, half, 1) for half in (known, hidden)]
+    return leak.with_leaks(engine, packer, card, (singles[0], singles[1]), partial(options.tell, "leak"))
 
 
 def _peaks(trial: Trial, bundle: Bundle, feed: Tensors) -> tuple[int | None, ...]:

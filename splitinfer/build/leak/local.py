@@ -17,9 +17,9 @@ from splitinfer.build.leak.ridge import Attempt, fit, held_out
 from splitinfer.build.leak.secret import Secret
 from splitinfer.model import Tensors
 
-PLACES = 8192
+PLACES = 6144
 """Of all known pictures together; more are drawn from, so many in each picture."""
-FEATURES = 512
+FEATURES = 400
 """Of a place: of its channels (drawn where there are more), and of those of its neighbours where they find room."""
 _NEIGHBOURS = ((1, 1), (0, 1), (1, 0), (1, 2), (2, 1), (0, 0), (0, 2), (2, 0), (2, 2))
 """In a map with a margin of 1: the place itself, its sides, its corners."""

@@ -1,6 +1,6 @@
 """Ridge regression in closed form; its penalty is chosen on rows that are held out. Knows no picture.
 
-W = (X'X + p I)^-1 X'Y. One eigendecomposition of X'X serves all penalties. Source: Hoerl and Kennard, Technometrics 12 (1970).
+W = (X'X + p I)^-1 X'Y. Source: Hoerl and Kennard, Technometrics 12 (1970).
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from splitinfer.build.leak.planes import Floats
 
 Mask = npt.NDArray[np.bool_]
 
-PENALTIES = (1e-6, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
-"""Tried; in shares of the mean eigenvalue of X'X."""
+PENALTIES = (1e-5, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
+"""Tried until one does worse than the one before; in shares of the mean eigenvalue of X'X."""
 EVERY = 4
 """Every so many known inputs are held out: they choose the penalty, and the attacker."""
 
@@ -57,32 +57,33 @@ def fit(rows: Floats, targets: Floats, chooses: Mask) -> Map:
         targets: [n, targets].
         chooses: [n], true for the rows that choose the penalty.
     """
-    kept = ~chooses
-    offset = targets[kept].mean(axis=0)
-    found = _solved(rows[kept], targets[kept] - offset)
-    wanted, turned = targets[chooses] - offset, rows[chooses] @ found.vectors
-    errors = [float(np.mean(np.square(turned @ found.shrunk(penalty) - wanted))) for penalty in PENALTIES]
-    best = int(np.argmin(errors))
-    offset = targets.mean(axis=0)
-    everything = _solved(rows, targets - offset)
-    return Map(everything.vectors @ everything.shrunk(PENALTIES[best]), offset, errors[best])
+    some = _Moments.of(rows[~chooses], targets[~chooses])
+    seen, wanted = rows[chooses], targets[chooses] - some.offset
+    penalty, error = PENALTIES[0], np.inf
+    for tried in PENALTIES:
+        found = float(np.mean(np.square(seen @ some.solved(tried) - wanted)))
+        if found > error:
+            break
+        penalty, error = tried, found
+    every = _Moments.of(rows, targets)
+    return Map(every.solved(penalty), every.offset, error)
 
 
 @dataclass(frozen=True)
-class _Solved:
-    """X'X = vectors diag(values) vectors', and X'Y seen in these vectors."""
+class _Moments:
+    """X'X, X'Y with the mean of Y taken off, and that mean."""
 
-    values: Floats
-    vectors: Floats
-    turned: Floats
+    square: Floats
+    mixed: Floats
+    offset: Floats
 
-    def shrunk(self, penalty: float) -> Floats:
-        """The weights, seen in the vectors."""
-        scale = float(self.values.mean()) or 1.0
-        return np.asarray(self.turned / (self.values[:, None] + np.float32(penalty * scale)), np.float32)
+    @classmethod
+    def of(cls, rows: Floats, targets: Floats) -> _Moments:
+        offset = targets.mean(axis=0)
+        return cls(rows.T @ rows, rows.T @ (targets - offset), offset)
 
-
-def _solved(rows: Floats, targets: Floats) -> _Solved:
-    values, vectors = np.linalg.eigh((rows.T @ rows).astype(np.float64))
-    turned = np.asarray(vectors, np.float32)
-    return _Solved(np.maximum(values, 0).astype(np.float32), turned, turned.T @ (rows.T @ targets))
+    def solved(self, penalty: float) -> Floats:
+        """The weights."""
+        mean = float(np.trace(self.square)) / len(self.square) or 1.0
+        ridge = np.float32(penalty * mean) * np.eye(len(self.square), dtype=np.float32)
+        return np.linalg.solve(self.square + ridge, self.mixed)

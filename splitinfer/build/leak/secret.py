@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import ceil
 
 import numpy as np
@@ -14,7 +15,7 @@ from splitinfer.model import Array, Model, Tensors, TensorSpec
 from splitinfer.plan import Leak
 
 KNOWN, HIDDEN = 64, 64
-"""So many inputs at most are known to the attacker, and are rebuilt by him; the first ones of each half of the samples."""
+"""So many inputs at most are known to the attacker, and are rebuilt by him: drawn from each half of the samples."""
 LEAST_KNOWN = 8
 SIDE = 64
 """Larger pictures are made smaller by a whole factor, so that no side is above this."""
@@ -48,12 +49,17 @@ class Secret:
 
     def leak(self, rebuilt: Floats) -> Leak:
         """How alike the hidden inputs and the rebuilt ones are. The attacker knows between which values inputs lie."""
+        return Leak(*self._likeness(rebuilt), *self._baseline, len(self.hidden))
+
+    @cached_property
+    def _baseline(self) -> tuple[float, float | None]:
+        return self._likeness(self.guess())
+
+    def _likeness(self, rebuilt: Floats) -> tuple[float, float | None]:
         low, high = float(self.known.min()), float(self.known.max())
         span = (high - low) or 1.0
-        both = [np.clip(one, low, high) for one in (rebuilt, self.guess())]
-        (ours, base) = (psnr_db(one, self.hidden, span) for one in both)
-        (like, base_like) = (ssim(one, self.hidden, span) if self.is_picture else None for one in both)
-        return Leak(ours, like, base, base_like, len(self.hidden))
+        clipped = np.clip(rebuilt, low, high)
+        return psnr_db(clipped, self.hidden, span), ssim(clipped, self.hidden, span) if self.is_picture else None
 
 
 def secret_of(model: Model, known: Sequence[Tensors], hidden: Sequence[Tensors]) -> Secret | None:

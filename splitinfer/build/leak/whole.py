@@ -49,7 +49,7 @@ def _columns(crossed: Sequence[Tensors], known: int) -> Iterator[Floats]:
     for name, first in crossed[0].items():
         chosen = drawn(first.size, max(COLUMNS * first.size // max(total, 1), 1))
         items = [_like(single(tensors[name]), single(first)) for tensors in crossed]
-        rows = [item.ravel()[chosen] for item in items if item is not None]
+        rows = [item.ravel()[chosen].astype(np.float32) for item in items if item is not None]
         if len(rows) < len(crossed):
             continue
         columns = np.stack(rows)
@@ -59,11 +59,11 @@ def _columns(crossed: Sequence[Tensors], known: int) -> Iterator[Floats]:
             yield columns / np.float32(scale)
 
 
-def _like(item: Array, first: Array) -> Floats | None:
+def _like(item: Array, first: Array) -> Array | None:
     """An item with as many numbers as the first one: stretched along its first axis where that is of another length."""
     if item.dtype.kind not in "fiub" or not item.size:
         return None
     if item.shape == first.shape:
-        return item.astype(np.float32)
+        return item
     stretched, wanted = line(item), line(first)
     return resized(stretched, len(wanted), 1) if stretched.shape[2] == wanted.shape[2] else None

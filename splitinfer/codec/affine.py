@@ -26,6 +26,8 @@ from splitinfer.model import Array, TensorSpec
 
 _RANGE = struct.Struct("<ff")
 _SMALLEST_STEP = float(np.finfo(np.float32).tiny)
+_BLOCK = 1 << 14
+"""Values are decoded in blocks that stay in the cache; float16 would need three times its memory in one piece."""
 
 Floats = npt.NDArray[np.float32]
 
@@ -98,9 +100,12 @@ class AffineItem:
         symbols = unpack(np.frombuffer(chunk, np.uint8, offset=_RANGE.size), self._stored_bits, size)
         if symbols.max() > self._levels:
             raise CorruptPayload("a symbol is beyond the highest level")
-        values = np.multiply(symbols, np.float32((hi - lo) / self._levels), dtype=np.float32)
-        values += np.float32(lo)
-        return values.astype(self._dtype, copy=False)
+        step = np.float32((hi - lo) / self._levels)
+        values = np.empty(size, self._dtype)
+        for start in range(0, size, _BLOCK):
+            block = np.multiply(symbols[start : start + _BLOCK], step, dtype=np.float32)
+            values[start : start + _BLOCK] = np.add(block, np.float32(lo), out=block)
+        return values
 
 
 def _narrow(values: Array) -> Floats:

@@ -359,7 +359,7 @@ class Scheduler:
         """Asks the policy, and follows it: at once if the world forces it to, else when the plan has stood long enough."""
         load, drifted = self._load.at(now_ms), self._drift.rests(now_ms)
         if drifted != self.conditions.drifted:
-            cause, forced = "drift", True
+            cause, forced = cause if forced else "drift", True
         self.conditions = replace(
             self.conditions,
             uplink=uplink(self._estimate, now_ms),

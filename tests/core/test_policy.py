@@ -21,10 +21,11 @@ def offer(plan: str, head_ms: float, nbytes: int, tail_ms: float = 10.0, loss: f
         PlanScore(nbytes, nbytes, loss, loss, n=200),
         depth=head_ms / 200.0,
         local=False,
+        lossless=plan.endswith("raw"),
     )
 
 
-LOCAL = Offer(Plan(4, "none"), Cost(head_ms=200.0), PlanScore(0, 0, 0.0, 0.0), 1.0, local=True)
+LOCAL = Offer(Plan(4, "none"), Cost(head_ms=200.0), PlanScore(0, 0, 0.0, 0.0), 1.0, local=True, lossless=True)
 UPLOAD, EARLY, LATE = offer("0/raw", 0.0, 150_000, 20.0), offer("1/int8", 40.0, 40_000), offer("3/int4", 120.0, 4_000, 5.0)
 LOSSY = offer("1/int4", 40.0, 9_000, loss=0.05)
 TABLE = Table((UPLOAD, EARLY, LOSSY, LATE, LOCAL))
@@ -53,6 +54,7 @@ CONDITIONS = st.builds(
     charging=st.none() | st.booleans(),
     metered=st.none() | st.booleans(),
     saver=st.booleans(),
+    drifted=st.booleans(),
 )
 BUDGETS = st.builds(
     Budget,
@@ -72,6 +74,7 @@ def test_any_world_gives_a_plan_within_the_hard_limits(conditions: Conditions, b
     row = TABLE.offers[TABLE.rows[decision.plan]]
     assert objection(row, budget) is None
     assert row.local or conditions.link_up is not False
+    assert row.lossless or not conditions.drifted
     assert len(decision.scores) == len(TABLE.offers)
     assert isfinite(decision.scores[TABLE.rows[decision.plan]])
     assert Robust().decide(TABLE, conditions, budget, decision.plan).plan == decision.plan, "a choice must be stable"
@@ -120,6 +123,19 @@ def test_the_current_plan_stays_while_the_best_is_hardly_better() -> None:
     at = next(m / 10 for m in range(1_000, 10, -1) if pick(link(m / 10)) == EARLY.plan)  # just slow enough to leave the upload
     assert pick(link(at), current=UPLOAD.plan) == UPLOAD.plan
     assert pick(link(at * 0.7), current=UPLOAD.plan) == EARLY.plan
+
+
+@pytest.mark.parametrize(("mbps", "best"), [(100.0, UPLOAD), (12.0, UPLOAD), (1.0, LOCAL)])
+def test_inputs_unlike_the_samples_leave_lossless_plans(mbps: float, best: Offer) -> None:
+    decision = Robust().decide(TABLE, replace(link(mbps), drifted=True), Budget(), LATE.plan)
+    assert decision.plan == best.plan
+    assert decision.reason.endswith("without loss: inputs are unlike the samples")
+    assert pick(replace(link(mbps), drifted=True), Budget(depth_min=1.0)) == LOCAL.plan
+
+
+def test_where_no_lossless_plan_is_within_the_budget_a_lossy_one_is_better_than_none() -> None:
+    only_lossy = Table((EARLY, LATE))
+    assert pick(replace(link(12.0), drifted=True), table=only_lossy) == pick(link(12.0), table=only_lossy)
 
 
 def test_a_dead_link_leaves_the_local_plan() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -14,6 +15,7 @@ from splitinfer.events import (
     Event,
     Failed,
     Inferred,
+    InputsDrifted,
     LinkChanged,
     LoadReported,
     ModelReady,
@@ -261,9 +263,45 @@ def test_events_that_say_nothing_about_the_conditions_are_ignored() -> None:
     made = scheduler()
     before = made.conditions
     ignored: list[Event] = [PlanChanged(None, LOCAL, "start"), ProbeDue(1), Served(DIGEST, 0, "raw", 1.0, 1.0, 1.0, 1)]
+    ignored += [InputsDrifted(MIDDLE, ("t1",))]
     for event in ignored:
         assert made.handle(event, 5_000.0) == []
     assert made.conditions == before
+
+
+def odd(plan: Plan = MIDDLE, outcome: Outcome = Outcome.REMOTE, tensor: str = "t1") -> Inferred:
+    return replace(inferred(plan, outcome), departed=(tensor,))
+
+
+def test_a_drift_is_said_once_and_counts_for_its_model_only() -> None:
+    made = scheduler(odd(), odd())
+    said = made.handle(odd(), 10.0)
+    assert said[0] == InputsDrifted(MIDDLE, ("t1",))
+    assert [(new, cause) for _, new, cause in changes(said)] == [(LOCAL, "drift")]
+    assert made.handle(odd(), 11.0) == [], "what was on its way says nothing new"
+    assert changes(made.handle(ready(), 12.0)) == [(None, MIDDLE, "start")]
+    assert not made.conditions.drifted
+
+
+def test_a_fixed_plan_stays_while_inputs_drift() -> None:
+    made = Scheduler(Static(MIDDLE))
+    for at_ms, event in enumerate((ready(), odd(), odd(), odd())):
+        said = made.handle(event, float(at_ms))
+    assert said == [InputsDrifted(MIDDLE, ("t1",))]
+    assert made.plan == MIDDLE
+
+
+def test_a_device_without_a_lossless_plan_keeps_a_lossy_one() -> None:
+    made = Scheduler(budget=Budget(uplink_bytes=20_000))
+    for at_ms, event in enumerate((ready(frozenset({0})), odd(), odd(), odd())):
+        said = made.handle(event, float(at_ms))
+    assert said == [InputsDrifted(MIDDLE, ("t1",))]
+    assert (made.plan, made.conditions.drifted) == (MIDDLE, True)
+
+
+def test_requests_that_coded_no_float_with_loss_say_nothing_of_the_inputs() -> None:
+    made = scheduler(*[odd(LOCAL, Outcome.LOCAL), odd(MIDDLE, Outcome.LOCAL), odd(UPLOAD), odd(Plan(7, "gone"))] * 5)
+    assert not made.conditions.drifted
 
 
 ANY = st.floats(allow_nan=True, allow_infinity=True)
@@ -284,6 +322,7 @@ EVENTS = st.one_of(
         st.builds(Cost, head_ms=ANY, encode_ms=ANY, tail_ms=ANY),
         st.sampled_from(Outcome),
         st.lists(st.none() | ANY | st.floats(1.0, 500.0), max_size=5).map(tuple),
+        departed=st.sampled_from([(), ("t1",)]),
     ),
     st.builds(Failed, st.just(MIDDLE), st.just(Outcome.EXPIRED), st.just("")),
     st.sampled_from([ready(), ready(frozenset({0})), ready(frozenset({1}))]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from math import exp
@@ -12,6 +13,7 @@ import pytest
 from splitinfer.events import (
     Event,
     Inferred,
+    InputsDrifted,
     LinkChanged,
     LoadReported,
     ModelReady,
@@ -77,7 +79,11 @@ class Phase:
 
 @dataclass
 class World:
-    """Drives a scheduler as a device would: requests at a steady pace, probes when asked for, wakes when due."""
+    """Drives a scheduler as a device would: requests at a steady pace, probes when asked for, wakes when due.
+
+    Attributes:
+        odd: says at the time of a request whether its input is unlike the samples.
+    """
 
     scheduler: Scheduler
     noise: float = 0.0
@@ -87,6 +93,7 @@ class World:
     said: list[tuple[float, Event]] = field(default_factory=list)
     plans: list[tuple[float, Plan]] = field(default_factory=list)
     up: bool = False
+    odd: Callable[[float], bool] = lambda _now_ms: False
 
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
@@ -123,11 +130,13 @@ class World:
         assert plan is not None
         self.plans.append((self.now_ms, plan))
         head_ms = sum(SEGMENT_MS[: plan.cut])
+        departed = (f"t{plan.cut}",) if plan.codec.startswith("int") and self.odd(self.now_ms) else ()
         self.now_ms += head_ms
         outcome = Outcome.LOCAL
         if plan != LOCAL:
             outcome = Outcome.REMOTE if self._send(BYTES.get(plan, 150_528), phase) else Outcome.RESUMED
-        self.tell(Inferred(plan, Cost(head_ms=head_ms, encode_ms=1.0), outcome, SEGMENT_MS[: plan.cut]), phase)
+        cost = Cost(head_ms=head_ms, encode_ms=1.0)
+        self.tell(Inferred(plan, cost, outcome, SEGMENT_MS[: plan.cut], departed=departed), phase)
 
     def _send(self, nbytes: int, phase: Phase) -> bool:
         if phase.dead:
@@ -302,3 +311,94 @@ def test_a_throttled_device_is_noticed_and_hands_over_earlier() -> None:
     assert last_change(w).cause == "profile"
     assert last_change(w).new.cut < LOCAL.cut
     assert w.scheduler.predicted(LOCAL).head_ms == pytest.approx(5 * sum(SEGMENT_MS))
+
+
+def drifts(w: World) -> list[float]:
+    return [at_ms for at_ms, event in w.said if isinstance(event, InputsDrifted)]
+
+
+def lossy(w: World, since_ms: float = 0.0) -> list[float]:
+    return [at_ms for at_ms, plan in w.plans if at_ms >= since_ms and plan.codec.startswith("int")]
+
+
+def settled(odd: Callable[[float], bool]) -> tuple[World, float]:
+    """A world on LTE where a lossy split is the best plan; odd inputs may come from the time that is returned on."""
+    w = world()
+    w.live(LTE)
+    assert w.scheduler.plan == Plan(1, "int4+zstd1")
+    w.odd = odd
+    return w, w.now_ms
+
+
+def test_a_stream_of_odd_inputs_ends_lossy_plans_within_three_requests() -> None:
+    w, from_ms = settled(lambda _now_ms: True)
+    first, *more = w.live(replace(LTE, seconds=20.0))
+    assert (first.cause, first.new, more) == ("drift", LOCAL, [])
+    assert "inputs are unlike the samples" in first.reason
+    assert len(lossy(w, from_ms)) == 3
+    assert [event for _, event in w.said if isinstance(event, InputsDrifted)] == [InputsDrifted(first.old, ("t1",))]
+    assert w.scheduler.conditions.drifted
+
+
+def test_on_a_fast_link_the_input_itself_crosses_without_loss_instead() -> None:
+    w = World(Scheduler(budget=Budget(latency_ms=150.0)))
+    made = ready()
+    w.tell(
+        replace(
+            made,
+            model=replace(made.model, image_input=None),
+            scorecard=replace(
+                made.scorecard,
+                scores={
+                    Plan(0, "raw"): PlanScore(150_528, 150_528, 0.0, 0.0, 200),
+                    Plan(1, "int4+zstd1"): PlanScore(900, 900, 0.0, 0.0, 200),
+                },
+            ),
+        )
+    )
+    fast = Phase("fast", 10.0, 15e6, 6.0)
+    w.live(fast)
+    assert w.scheduler.plan == Plan(1, "int4+zstd1")
+    w.odd = lambda _now_ms: True
+    w.live(fast)
+    assert w.scheduler.plan in UPLOAD
+
+
+def test_one_odd_input_or_two_change_nothing() -> None:
+    for count in (1, 2):
+        w, from_ms = settled(lambda _now_ms: False)
+        w.odd = lambda _now_ms, w=w, from_ms=from_ms, count=count: len(lossy(w, from_ms)) <= count
+        assert w.live(replace(LTE, seconds=60.0)) == []
+        assert drifts(w) == []
+
+
+def test_while_inputs_stay_odd_lossy_plans_are_tried_ever_more_rarely_and_with_one_request() -> None:
+    w, from_ms = settled(lambda _now_ms: True)
+    w.live(replace(LTE, seconds=3_600.0))
+    gaps_s = [round((b - a) / 1e3) for a, b in pairwise(drifts(w))]
+    assert gaps_s[:5] == pytest.approx([30, 60, 120, 240, 480], abs=3)
+    assert gaps_s[5:] == pytest.approx([600] * len(gaps_s[5:]), abs=3)
+    assert len(lossy(w, from_ms)) == 3 + len(gaps_s)
+
+
+def test_when_inputs_are_as_usual_again_the_lossy_plan_returns_and_stays() -> None:
+    w, from_ms = settled(lambda _now_ms: True)
+    w.odd = lambda now_ms: now_ms < from_ms + 40_000.0
+    changes = w.live(replace(LTE, seconds=600.0))
+    assert [change.cause for change in changes] == ["drift"] * 4, "a rest, a trial that fails, a rest, a trial that does not"
+    assert w.scheduler.plan == Plan(1, "int4+zstd1")
+    assert not w.scheduler.conditions.drifted
+    assert len(lossy(w, from_ms + 120_000.0)) > 1_000
+    w.odd = lambda _now_ms: True
+    begin = len(drifts(w))
+    w.live(replace(LTE, seconds=45.0))
+    first, second = drifts(w)[begin:]
+    assert second - first == pytest.approx(30_000, abs=2_000), "the old drift is forgotten: the first rest is short again"
+
+
+def test_without_requests_a_rest_ends_nothing_and_begins_nothing() -> None:
+    w, _ = settled(lambda _now_ms: True)
+    w.live(replace(LTE, seconds=10.0))
+    said = len(w.said)
+    w.live(replace(LTE, seconds=600.0), requests=False)
+    assert [event for _, event in w.said[said:] if not isinstance(event, ProbeDue)] == []

@@ -211,6 +211,102 @@ def test_any_part_is_decoded_or_refused(
         assert found[name].shape == shape
 
 
+# -- values that the plan's codec cannot code ----------------------------------------------------------------------------
+
+LOSSY = ["half", "half+zstd1", "int8", "int8+zstd1", "int6+zstd1", "int4+zstd1"]
+
+
+def used_by(payload: Payload) -> dict[str, str]:
+    return {part.name: part.codec for part in payload.parts}
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("codec_id", LOSSY)
+def test_what_is_not_finite_crosses_as_it_is(codec_id: str, bad: float) -> None:
+    tensors = crossing()
+    tensors["map"][1, 2, 0, 1] = bad
+    payload = PACKER.pack(1, codec_id, tensors)
+    assert (payload.departed, payload.codec) == (("map",), codec_id)
+    assert used_by(payload) == {"map": "raw+zstd1", "mask": "raw+zstd1", "scale": codec_id}
+    assert np.array_equal(PACKER.unpack(payload)["map"], tensors["map"], equal_nan=True)
+
+
+@pytest.mark.parametrize("codec_id", ["half", "half+zstd1"])
+def test_a_wider_codec_takes_over_what_is_only_too_large(codec_id: str) -> None:
+    tensors = crossing()
+    tensors["map"][0] *= 1e6
+    packer = Packer(model(), {"1/map/int8": struct.pack("<ff", -0.25, 0.25)})
+    payload = packer.pack(1, codec_id, tensors)
+    assert payload.departed == ("map",)
+    assert used_by(payload)["map"] == "int8+zstd1"
+    found = packer.unpack(payload)["map"]
+    for item, sent in zip(found, tensors["map"], strict=True):
+        assert np.abs(item - sent).max() <= np.ptp(sent) / 255, "each item by its own range, whatever the table says"
+
+
+@pytest.mark.parametrize("codec_id", ["raw", "raw+zstd1", *LOSSY])
+def test_usual_values_depart_from_no_codec(codec_id: str) -> None:
+    assert PACKER.pack(1, codec_id, crossing()).departed == ()
+
+
+def test_lossless_codecs_and_integers_have_nothing_to_depart_from() -> None:
+    tensors = crossing()
+    tensors["map"][:] = np.nan
+    for codec_id in ("raw", "raw+zstd1"):
+        assert PACKER.pack(1, codec_id, tensors).departed == ()
+    assert PACKER.pack(1, "int8", tensors).departed == ("map",)
+    assert PACKER.pack(0, "jpeg:90", {"image": pictures()}).departed == ()
+
+
+def test_departing_does_not_cross_and_makes_no_other_payload() -> None:
+    tensors = crossing()
+    tensors["map"][:] = np.nan
+    payload = PACKER.pack(1, "int8", tensors)
+    assert replace(payload, departed=()) == payload
+
+
+def test_only_what_can_depart_may_come_in_another_codec() -> None:
+    for planned in LOSSY:
+        for taken in ("int8+zstd1", "raw+zstd1"):
+            sent = PACKER.pack(1, taken, crossing())
+            assert PACKER.unpack(replace(sent, codec=planned)).keys() == crossing().keys()
+    wide = PACKER.pack(1, "int8+zstd1", crossing())
+    for payload in (
+        replace(wide, codec="raw"),
+        replace(PACKER.pack(1, "raw", crossing()), codec="int8"),
+        replace(PACKER.pack(1, "int4+zstd1", crossing()), codec="int8"),
+        with_part(wide, "mask", codec="int8+zstd1"),
+        replace(PACKER.pack(0, "raw+zstd1", {"image": pictures()}), codec="jpeg:75"),
+    ):
+        with pytest.raises(CorruptPayload, match="must be coded as"):
+            PACKER.unpack(payload)
+
+
+@settings(derandomize=True, deadline=None, max_examples=300)
+@given(
+    values=st.lists(st.floats(width=32) | st.floats(-10, 10, width=32), min_size=36, max_size=36),
+    codec_id=st.sampled_from(LOSSY),
+)
+def test_any_floats_come_back_as_they_were_or_close_and_in_few_bytes(values: list[float], codec_id: str) -> None:
+    sent = np.array(values, np.float32).reshape(1, 4, 3, 3)
+    tensors = crossing(1) | {"map": sent}
+    payload = PACKER.pack(1, codec_id, tensors)
+    found = PACKER.unpack(payload)["map"]
+    part = payload.parts[0]
+    assert part.nbytes <= sent.nbytes + 32
+    if not np.isfinite(sent).all():
+        assert (part.codec, payload.departed) == ("raw+zstd1", ("map",))
+    if part.codec == "raw+zstd1":
+        assert np.array_equal(found, sent, equal_nan=True)
+    elif part.codec.startswith("half"):
+        assert np.allclose(found, sent, rtol=2.0**-11, atol=2.0**-25)
+    else:
+        levels = {"int8": 255, "int6": 63, "int4": 15}[part.codec.partition("+")[0]]
+        step = (float(sent.max()) - float(sent.min())) / levels
+        slack = float(np.abs(sent).max()) * 2.0**-20 + levels * 2.0**-126
+        assert np.abs(found.astype(np.float64) - sent).max() <= 0.501 * step + slack
+
+
 # -- pictures that are already files ----------------------------------------------------------------------------------
 
 

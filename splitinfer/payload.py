@@ -9,13 +9,24 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
 from math import prod
 
 import numpy as np
 
 from splitinfer.codec import FALLBACK, Coder, codec, table_key
 from splitinfer.codec.picture import PictureCodec
-from splitinfer.errors import CodecError, CorruptPayload, DigestMismatch, InvalidCut, InvalidInput, PayloadTooLarge, Uncodable
+from splitinfer.errors import (
+    CodecError,
+    CorruptBundle,
+    CorruptPayload,
+    DigestMismatch,
+    InvalidCut,
+    InvalidInput,
+    PayloadTooLarge,
+    Uncodable,
+    UnknownCodec,
+)
 from splitinfer.model import Array, Digest, Model, Tensors, TensorSpec
 
 LIMIT_BYTES = 64 << 20
@@ -26,6 +37,8 @@ WIDER = "int8+zstd1"
 cannot either (they are not finite), `FALLBACK` does."""
 
 _OUTPUT_CODEC = "raw"
+_BOUND_MOST = 512
+"""Tensors under plans that a packer keeps coders for: bundles have fewer."""
 
 
 _Bound = tuple[str, Coder]
@@ -95,7 +108,7 @@ class Packer:
         self._model = model
         self._tables = dict(tables or {})
         self._limit_bytes = limit_bytes
-        self._bound: dict[tuple[int, str, str], tuple[_Bound, ...]] = {}
+        self._coders = lru_cache(_BOUND_MOST)(self._bind)  # bounded, since strangers choose among very many steps
         self._outputs = {spec.name: (spec, codec(_OUTPUT_CODEC).bind(spec)) for spec in model.outputs}
 
     def pack(self, cut: int, codec_id: str, tensors: Tensors) -> Payload:
@@ -107,6 +120,7 @@ class Packer:
             InvalidInput: they are not the tensors of that cut, or one is empty.
             InvalidCut: nothing crosses there.
             UnknownCodec: no such codec.
+            CorruptBundle: the codec needs a table, and there is none, or it is damaged.
         """
         specs = self._crossing(cut)
         if tensors.keys() != {spec.name for spec in specs}:
@@ -145,7 +159,7 @@ class Packer:
         Raises:
             DigestMismatch: it is of another bundle.
             InvalidCut: nothing crosses there.
-            UnknownCodec: no such codec.
+            UnknownCodec: no such codec, or no table for it.
             PayloadTooLarge: it would decode to more than the limit.
             CorruptPayload: it is not what `pack` would make.
         """
@@ -156,7 +170,7 @@ class Packer:
         coders = []
         for part in payload.parts:
             spec = specs[part.name]
-            bound = dict(self._coders(payload.cut, spec, payload.codec)[::-1])  # the first of an id counts
+            bound = self._readers(payload.cut, spec, payload.codec)
             _check_part(spec, part, bound)
             if 0 in part.shape:
                 raise CorruptPayload(f"tensor {part.name!r} is empty")
@@ -207,17 +221,19 @@ class Packer:
             raise InvalidCut(f"nothing crosses at cut {cut}; this bundle has cuts 0 to {self._model.n}")
         return self._model.cuts[cut].tensors
 
-    def _coders(self, cut: int, spec: TensorSpec, codec_id: str) -> tuple[_Bound, ...]:
+    def _bind(self, cut: int, spec: TensorSpec, codec_id: str) -> tuple[_Bound, ...]:
         """What may code a tensor under a plan, in this order: the plan's codec, and what takes over from one that loses."""
-        key = (cut, spec.name, codec_id)
-        found = self._bound.get(key)
-        if found is None:
-            used = self._used(cut, spec, codec_id)
-            planned = used, codec(used).bind(spec, self._tables.get(table_key(cut, spec.name, used)))
-            may_depart = not (codec(used).lossless or spec.lossless_only)
-            others = [(id, codec(id).bind(spec)) for id in (WIDER, FALLBACK) if may_depart]
-            found = self._bound[key] = (planned, *others)
-        return found
+        used = self._used(cut, spec, codec_id)
+        planned = used, codec(used).bind(spec, self._tables.get(table_key(cut, spec.name, used)))
+        may_depart = not (codec(used).lossless or spec.lossless_only)
+        return (planned, *((id, codec(id).bind(spec)) for id in (WIDER, FALLBACK) if may_depart))
+
+    def _readers(self, cut: int, spec: TensorSpec, codec_id: str) -> dict[str, Coder]:
+        """What a stranger may have coded a tensor with, the first of an id."""
+        try:
+            return dict(self._coders(cut, spec, codec_id)[::-1])
+        except CorruptBundle as error:
+            raise UnknownCodec(f"this bundle has no table with which {codec_id!r} reads tensor {spec.name!r}") from error
 
     def _used(self, cut: int, spec: TensorSpec, codec_id: str) -> str:
         """The codec of a plan for a tensor, or the fallback: integers lose nothing, unless they are the picture at cut 0."""

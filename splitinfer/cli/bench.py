@@ -6,6 +6,7 @@ from collections.abc import Callable
 from importlib import import_module
 from math import nan
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -15,6 +16,7 @@ from splitinfer.errors import SplitInferError
 
 BENCHES = {
     "main": "the goals of the main job: same answer, overheads, the demo, failures, TLS",
+    "codecs": "the goals of the codecs: bytes at equal answers beside coded photos and plain quantisers, CPU, guards",
     "cutter": "the goals of the cutter: traps, real networks, what cuts cost, what few cuts lose, build times",
 }
 
@@ -24,12 +26,23 @@ BENCHES = {
 @click.option("--only", multiple=True, help="Only these parts (see --list).")
 @click.option("--list", "listing", is_flag=True, help="List the parts.")
 @click.option(
-    "--models", type=click.Path(exists=True, path_type=Path), help="Folder of more .onnx models for `same-answer` and `traps`."
+    "--models",
+    type=click.Path(exists=True, path_type=Path),
+    help="Folder of more .onnx models for `same-answer`, `traps` and `tiny`.",
 )
+@click.option(
+    "--photos",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="codecs: folder of photos with labels.csv (columns file,imagenet_class; without classes no row of top-1).",
+)
+@click.option(
+    "--model", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="codecs: any image classifier, an .onnx file."
+)
+@click.option("--image-input", "image", help="codecs: how pixels become the input of --model, as in `splitinfer build`.")
 @json_option
-def command(name: str, only: tuple[str, ...], listing: bool, models: Path | None, as_json: bool) -> int:
+def command(name: str, only: tuple[str, ...], listing: bool, models: Path | None, as_json: bool, **given: Any) -> int:
     """Run a benchmark; every row says its goal and whether it was met."""
-    parts = import_module(f"splitinfer.bench.{name}").parts(models, _tell)
+    parts = _parts(name, models, given)
     if listing:
         click.echo("\n".join(parts))
         return 0
@@ -41,6 +54,19 @@ def command(name: str, only: tuple[str, ...], listing: bool, models: Path | None
     else:
         _print(rows)
     return 0
+
+
+def _parts(name: str, models: Path | None, given: dict[str, Any]) -> dict[str, Callable[[], list[Row]]]:
+    """The parts of a benchmark; one of them is told what to measure on."""
+    make = import_module(f"splitinfer.bench.{name}").parts
+    if name == "codecs":
+        from splitinfer.bench.codecs.subject import Given
+
+        found: dict[str, Callable[[], list[Row]]] = make(Given(models=models, **given), _tell)
+        return found
+    if any(given.values()):
+        raise click.BadParameter(f"--photos, --model and --image-input are for `bench codecs`, not for `bench {name}`")
+    return dict(make(models, _tell))
 
 
 def _measured(part: str, measure: Callable[[], list[Row]]) -> list[Row]:

@@ -7,7 +7,7 @@ setting just passes is part of them. Knows no codec and no network.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import exp, inf, log, nan
 
@@ -107,7 +107,7 @@ def between(points: Sequence[Point], bar: Bar) -> float:
     return exp(low + share * (high - low))
 
 
-def explore(settings: int, stride: int, bars: Sequence[Bar], measure: Callable[[int], Point]) -> list[Point]:
+def explore(settings: int, stride: int, bars: Sequence[Bar], measure: Callable[[int], Point]) -> dict[int, Point]:
     """Walks a family from the best answers towards the fewest bytes in strides, then looks closely around each bar.
 
     Args:
@@ -115,6 +115,9 @@ def explore(settings: int, stride: int, bars: Sequence[Bar], measure: Callable[[
         stride: of the walk.
         bars: at what the close look is.
         measure: one setting by its place.
+
+    Returns:
+        What was measured, by place.
     """
     found: dict[int, Point] = {}
     lost = 0
@@ -124,11 +127,16 @@ def explore(settings: int, stride: int, bars: Sequence[Bar], measure: Callable[[
         if lost == 2:
             break
     for bar in bars:
-        best = min((at for at in found if bar.passed(found[at])), key=lambda at: found[at].nbytes, default=None)
+        best = cheapest(found, bar)
         if best is not None:
             around = range(max(0, best - stride + 1), min(settings, best + stride))
             found |= {at: measure(at) for at in around if at not in found}
-    return [found[at] for at in sorted(found)]
+    return found
+
+
+def cheapest(found: Mapping[int, Point], bar: Bar) -> int | None:
+    """The place of the setting of least mean bytes that passes; None where none does."""
+    return min((at for at in found if bar.passed(found[at])), key=lambda at: found[at].nbytes, default=None)
 
 
 def _far_below(point: Point, bar: Bar) -> bool:

@@ -38,7 +38,7 @@ class Quantiser:
 
     def __call__(self, values: Array) -> tuple[Array, int]:
         """What arrives, and the bytes."""
-        symbols = np.clip(np.rint((values - self.low) / self.step), 0, 2**self.bits - 1).astype(np.uint8)
+        symbols = np.clip(np.rint((values.astype(np.float32) - self.low) / self.step), 0, 2**self.bits - 1).astype(np.uint8)
         compressor = zstandard.ZstdCompressor(level=_LEVEL)
         nbytes = min(len(compressor.compress(form.tobytes())) for form in (symbols, _dense(symbols, self.bits)))
         return (symbols * self.step + self.low).astype(values.dtype), nbytes
@@ -55,7 +55,7 @@ def quantiser(bits: int, samples: Sequence[Array], each: bool) -> Quantiser:
     stacked = np.concatenate(samples).astype(np.float32)
     if not each or stacked.ndim < 2:
         low, step = _range(stacked.ravel(), bits)
-        return Quantiser(bits, np.float32(low), np.float32(step))  # type: ignore[arg-type]  # a scalar broadcasts as an array
+        return Quantiser(bits, np.array(low, np.float32), np.array(step, np.float32))
     axis = 1 if stacked.ndim == 4 else stacked.ndim - 1
     rows = np.moveaxis(stacked, axis, 0).reshape(stacked.shape[axis], -1)
     ranges = np.array([_range(row, bits) for row in rows], np.float32)

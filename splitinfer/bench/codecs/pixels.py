@@ -77,7 +77,7 @@ def opening(path: Path, name: str | None = None) -> Opening:
         raise InvalidInput(f"{path.name}: needs one image input, there are {', '.join(repr(value.name) for value in inputs)}")
     tensor = inputs[0].type.tensor_type
     dims = [dim.dim_value or None for dim in tensor.shape.dim]
-    layout = {(True, False): "nchw", (False, True): "nhwc"}.get(tuple(dims[at : at + 1] == [3] for at in (1, 3)))
+    layout = {(True, False): "nchw", (False, True): "nhwc"}.get((dims[1:2] == [3], dims[3:4] == [3]))
     if len(dims) != 4 or layout is None:
         raise InvalidInput(f"{path.name}: the input {inputs[0].name!r} {dims} is no image of three colours")
     height, width = dims[2:] if layout == "nchw" else dims[1:3]

@@ -51,7 +51,7 @@ class Split:
     def crossing(self, items: Array) -> list[Tensors]:
         """What crosses at the cut, item by item."""
         found: list[Tensors] = []
-        for batch in self._batches(self.feeds(items)):
+        for batch in self.batches(self.feeds(items)):
             held = self.engine.run(0, CUT, self.engine.hold(0, batch)).plain()
             count = len(next(iter(batch.values())))
             found += [{name: array[at : at + 1] for name, array in held.items()} for at in range(count)]
@@ -59,7 +59,7 @@ class Split:
 
     def classes(self, at: int, arrived: Sequence[Tensors]) -> Array:
         """The answers to what stands at a cut, item by item."""
-        return np.concatenate([classes(self._end(at, batch))[0] for batch in self._batches(arrived)])
+        return np.concatenate([classes(self._end(at, batch))[0] for batch in self.batches(arrived)])
 
     @cached_property
     def count(self) -> int:
@@ -74,7 +74,8 @@ class Split:
     def _end(self, at: int, tensors: Tensors) -> Tensors:
         return self.engine.run(at, self.bundle.model.n, self.engine.hold(at, tensors)).outputs()
 
-    def _batches(self, items: Sequence[Tensors]) -> list[Tensors]:
+    def batches(self, items: Sequence[Tensors]) -> list[Tensors]:
+        """Items together, as many as the network may be shown at once."""
         some = [items[start : start + self._step] for start in range(0, len(items), self._step)]
         return [{name: np.concatenate([one[name] for one in batch]) for name in batch[0]} for batch in some]
 
@@ -110,11 +111,11 @@ class Judged:
         return Point(label, sizes, answers == self._wanted, gained)
 
 
-def packed(packer: Packer, codec_id: str) -> Codes:
+def packed(packer: Packer, codec_id: str, cut: int = CUT) -> Codes:
     """A codec of ours, as a request uses it."""
 
     def through(tensors: Tensors) -> tuple[Tensors, int]:
-        payload = packer.pack(CUT, codec_id, tensors)
+        payload = packer.pack(cut, codec_id, tensors)
         return packer.unpack(payload), payload.nbytes
 
     return through

@@ -15,10 +15,10 @@ from splitinfer.device.feed import Feed, Listener
 from splitinfer.device.pipeline import in_order
 from splitinfer.device.planning import Planning
 from splitinfer.device.requests import Hedges, Request
-from splitinfer.events import LinkChanged, PowerRead, Recorded, Transferred
+from splitinfer.events import Inferred, InputsDrifted, LinkChanged, Outcome, PowerRead, Recorded, Transferred
 from splitinfer.model import Digest
 from splitinfer.payload import Part, Payload
-from splitinfer.plan import Budget
+from splitinfer.plan import Budget, Cost, Plan
 from splitinfer.scheduler import Scheduler
 
 EVENT = LinkChanged(True)
@@ -116,6 +116,18 @@ def test_events_that_were_lost_are_told_at_the_end(caplog):
     feed.say(EVENT, 0.0)
     feed.close()
     assert "2 events were dropped" in caplog.text, "the second, and the first to make room for the end"
+
+
+def test_departures_and_drifts_are_counted():
+    registry = CollectorRegistry()
+    metrics = DeviceMetrics(registry)
+    plan = Plan(1, "int8")
+    for departed in ((), ("a",), ("a", "b")):
+        metrics(Inferred(plan, Cost(), Outcome.REMOTE, departed=departed))
+    metrics(InputsDrifted(plan, ("a",)))
+    shown = generate_latest(registry)
+    assert b"splitinfer_departed_total 2.0" in shown
+    assert b"splitinfer_input_drifts_total 1.0" in shown
 
 
 def test_on_mains_there_is_no_charge_to_show():

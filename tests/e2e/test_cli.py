@@ -108,6 +108,17 @@ def test_explain(said, folder):
     assert "device" in shown["verdict"], "so small a net is best left on the device"
 
 
+def test_explain_leaves_lossless_plans_where_inputs_are_unlike_the_samples(said, folder):
+    command = ["explain", folder / "net.bundle", "--uplink-mbps", 0.1, "--rtt-ms", 30, "--json"]
+    command += ["--device-slowdown", 20000, "--accuracy-loss-max", 1]
+    usual, drifted = said(*command), said(*command, "--drifted")
+    lossy = [plan for plan in drifted["plans"] if plan["why"].startswith("inputs unlike the samples")]
+    assert {plan["codec"] for plan in lossy} >= {usual["pick"]["codec"]}
+    assert not any(plan["feasible"] for plan in lossy)
+    assert drifted["pick"]["codec"] not in {plan["codec"] for plan in lossy}
+    assert "unlike the samples" in drifted["why"]
+
+
 def test_explain_says_when_it_flips(said, folder):
     slow = ["--device-slowdown", 20000, "--accuracy-loss-max", 1]
     shown = said("explain", folder / "net.bundle", "--uplink-mbps", 10, "--rtt-ms", 30, *slow, "--json")

@@ -1,26 +1,26 @@
-"""What counts as an answer, how many of them changed, and how sure that is.
+"""What counts as an answer, and how many of them a plan changes or spoils.
 
-The bound is one-sided at 95 %: with so few samples, the true share of changed answers is no larger than this in 95 of 100
-cases.
+What belongs together (crops of one photo, windows of one recording) counts as one: a group's loss is the mean over its samples,
+a plan's the mean over the groups, and the bound is over as many draws as there are groups.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from math import lgamma, log, log1p
+from functools import cached_property
 
 import numpy as np
 
+from splitinfer.build.bounds import drop_bound, share_bound
+from splitinfer.build.divergence import divergence
+from splitinfer.build.metric import Metric, metric_name
+from splitinfer.build.resample import Resampled, by_sample, has_rows
 from splitinfer.errors import InvalidInput
 from splitinfer.model import Array, Tensors
 
-Metric = Callable[[Tensors, Array], float]
-"""(outputs, labels) -> score, higher is better."""
-
 MOVED = 0.01
 """A model with one number an item gives another answer when that number moves by more than this share of the largest."""
-_RESAMPLES = 200
 
 
 @dataclass(frozen=True)
@@ -30,80 +30,100 @@ class Judge:
     Attributes:
         wanted: outputs of the uncut model, run by run.
         samples: how many samples went into each run.
-        labels: one a sample; None = compare answers only.
-        metric: of the task; None = share of right labels.
+        labels: one a sample; None = compare with the uncut model only.
+        metric: of the task; None = share of right labels, or of equal answers.
+        group_of: the group of each sample; None = each stands for itself.
 
     Raises:
-        InvalidInput: there are labels, but not one answer for each.
+        InvalidInput: there are labels, but not one answer for each; or the metric fails on the uncut model's own answers.
     """
 
     wanted: Sequence[Tensors]
     samples: Sequence[int]
     labels: Array | None = None
     metric: Metric | None = None
+    group_of: Array | None = None
 
     def __post_init__(self) -> None:
-        if self.labels is None:
-            return
-        plain = self.metric is None and self.labels.ndim > 1
-        if plain or not all(map(self._one_each, self.wanted, self.samples)):
+        plain = self.metric is None and self.labels is not None and self.labels.ndim > 1
+        judged = self.metric is not None or self.labels is not None
+        if plain or (judged and not all(map(self._one_each, self.wanted, self.samples))):
             raise InvalidInput(
                 "labels and answers do not go in pairs: this needs one number a label, and outputs with one row a sample"
             )
+        _ = self._resampled  # a metric that fails is to be known before anything is measured
 
     def _one_each(self, outputs: Tensors, samples: int) -> bool:
         if self.metric is None:
             return answers(outputs, samples).shape == (samples,)
-        return all(array.shape[:1] == (samples,) for array in outputs.values())
+        return samples == 1 or has_rows(outputs, samples)
 
     @property
     def name(self) -> str:
         """What a loss means here."""
-        if self.labels is None:
-            return "agreement"
-        return "accuracy" if self.metric is None else getattr(self.metric, "__name__", "metric")
+        if self.metric is not None:
+            return metric_name(self.metric)
+        return "agreement" if self.labels is None else "accuracy"
 
     @property
     def n(self) -> int:
         """Answers that are compared."""
-        return sum(map(len, self._answers(self.wanted)))
+        return len(self._group_of_answer)
+
+    @property
+    def groups(self) -> int:
+        """Groups that they belong to; 0 = each stands for itself."""
+        return 0 if self.group_of is None else len(np.unique(self.group_of))
 
     def loss(self, got: Sequence[Tensors]) -> tuple[float, float]:
         """Loss of a plan, and its upper bound.
 
-        Without labels: the share of answers that differ. With labels: the drop of the share of right ones; the bound then
-        counts the answers that became wrong and not those that became right, which can only make it larger. With a metric:
-        its drop, and the 95th percentile of the drop over 200 seeded resamples of the samples.
+        Without labels: the share of answers that differ. With labels: the drop of the share of right ones, which counts the
+        answers that became right against those that became wrong. With a metric: its drop, and the 95th percentile of the drop
+        over resamples of the groups (`build.resample`).
 
         Args:
             got: outputs with the plan, run by run.
         """
-        if self.labels is not None and self.metric is not None:
-            return self._metric_loss(stacked(got), self.labels, self.metric)
+        if self._resampled is not None:
+            return self._resampled.drop(by_sample(got, self.samples))
         before, after = self._answers(self.wanted), self._answers(got)
         if self.labels is None:
-            changed = differs(after, before)
-            return float(changed.mean()), upper_bound(int(changed.sum()), len(changed))
-        right, still = (np.concatenate(found) == self.labels for found in (before, after))
-        spoilt = int((right & ~still).sum())
-        return max(0.0, float(right.mean() - still.mean())), upper_bound(spoilt, len(right))
+            changed = self._by_group(differs(after, before))
+            return float(changed.mean()), share_bound(changed)
+        right, still = ((np.concatenate(found) == self.labels).astype(np.int64) for found in (before, after))
+        lost = self._by_group(right - still)
+        return max(0.0, float(lost.mean())), drop_bound(lost)
+
+    def divergence(self, got: Sequence[Tensors]) -> float | None:
+        """How far the answers are from the uncut model's (`build.divergence`), a group counting as one."""
+        after, before = ([_answering(run) for run in runs] for runs in (got, self.wanted))
+        items = [len(found) for found in self._answers(self.wanted)]
+        found = divergence(after, before, items, classifies=self.metric is None)
+        return None if found is None else float(self._by_group(found).mean())
 
     def _answers(self, runs: Sequence[Tensors]) -> list[Array]:
         return [answers(outputs, n) for outputs, n in zip(runs, self.samples, strict=True)]
 
-    def _metric_loss(self, got: Tensors, labels: Array, metric: Metric) -> tuple[float, float]:
-        wanted = stacked(self.wanted)
+    @cached_property
+    def _group_of_answer(self) -> Array:
+        """The group of each answer, as an index; of one that is of several samples, that of the first."""
+        ends = np.cumsum(self.samples)
+        counts = [len(found) for found in self._answers(self.wanted)]
+        at = [end - n + np.arange(count) for end, n, count in zip(ends, self.samples, counts, strict=True)]
+        index = np.concatenate(at)
+        return np.arange(len(index)) if self.group_of is None else np.unique(self.group_of[index], return_inverse=True)[1]
 
-        def drop(rows: Array) -> float:
-            before = {name: array[rows] for name, array in wanted.items()}
-            after = {name: array[rows] for name, array in got.items()}
-            return metric(before, labels[rows]) - metric(after, labels[rows])
+    def _by_group(self, values: Array) -> Array:
+        """The mean of each group."""
+        return np.bincount(self._group_of_answer, weights=values) / np.bincount(self._group_of_answer)
 
-        n = len(labels)
-        random = np.random.default_rng(0)
-        drops = [drop(random.integers(0, n, n)) for _ in range(_RESAMPLES)]
-        loss = max(0.0, drop(np.arange(n)))
-        return loss, max(loss, float(np.quantile(drops, 0.95)))
+    @cached_property
+    def _resampled(self) -> Resampled | None:
+        if self.metric is None:
+            return None
+        groups = np.arange(sum(self.samples)) if self.group_of is None else np.unique(self.group_of, return_inverse=True)[1]
+        return Resampled(self.metric, by_sample(self.wanted, self.samples), self.labels, groups)
 
 
 def answers(outputs: Tensors, samples: int) -> Array:
@@ -112,11 +132,16 @@ def answers(outputs: Tensors, samples: int) -> Array:
     Of the first float output the place of the largest number, or the number where there is only one. Without a float output:
     what the first output holds.
     """
-    first = next((array for array in outputs.values() if array.dtype.kind == "f"), next(iter(outputs.values())))
+    first = _answering(outputs)
     rows = first.reshape(samples if first.shape[:1] == (samples,) else 1, -1)
     if rows.shape[1] == 1:
         return rows[:, 0]
     return np.asarray(rows.argmax(axis=1)) if rows.dtype.kind == "f" and rows.size else rows
+
+
+def _answering(outputs: Tensors) -> Array:
+    """The output that answers are read from."""
+    return next((array for array in outputs.values() if array.dtype.kind == "f"), next(iter(outputs.values())))
 
 
 def differs(got: Sequence[Array], wanted: Sequence[Array]) -> Array:
@@ -134,11 +159,6 @@ def _differs(got: Array, wanted: Array, slack: float) -> Array:
     return np.asarray(~same.reshape(len(wanted), -1).all(axis=1))
 
 
-def stacked(parts: Sequence[Tensors]) -> dict[str, Array]:
-    """Batches one after the other along axis 0; a single one may hold scalars."""
-    return dict(parts[0]) if len(parts) == 1 else {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-
-
 def check_labels(labels: Array, samples: int) -> None:
     """Refuses labels that do not belong to the samples.
 
@@ -147,29 +167,3 @@ def check_labels(labels: Array, samples: int) -> None:
     """
     if len(labels) != samples:
         raise InvalidInput(f"there are {len(labels)} labels for {samples} samples: give one a sample")
-
-
-def upper_bound(changed: int, n: int, confidence: float = 0.95) -> float:
-    """Clopper-Pearson upper bound of a share, one-sided.
-
-    The largest p for which seeing at most `changed` of `n` still has a probability of 1 - confidence; found by bisection on the
-    binomial distribution. Source: Clopper and Pearson, Biometrika 26 (1934).
-
-    Args:
-        changed: of the samples.
-        n: samples; at least 1.
-        confidence: 0..1.
-    """
-    if changed >= n:
-        return 1.0
-    low, high = changed / n, 1.0
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if _at_most(changed, n, middle) > 1 - confidence else (low, middle)
-    return high
-
-
-def _at_most(k: int, n: int, p: float) -> float:
-    """P(X <= k) of a binomial X(n, p), 0 < p < 1."""
-    terms = [lgamma(n + 1) - lgamma(i + 1) - lgamma(n - i + 1) + i * log(p) + (n - i) * log1p(-p) for i in range(k + 1)]
-    return float(np.exp(terms).sum())

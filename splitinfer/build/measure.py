@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 
 from splitinfer.backends.ort import OrtEngine
-from splitinfer.build import feeds, leak, reference, score
+from splitinfer.build import feeds, front, leak, reference, score
 from splitinfer.build.analyse import Analysis
 from splitinfer.build.answers import Judge
+from splitinfer.build.halves import Half, halves
 from splitinfer.build.options import BuildOptions
 from splitinfer.build.trial import Trial
 from splitinfer.build.walk import to_end
 from splitinfer.bundle import Bundle
 from splitinfer.errors import UnsupportedModel
-from splitinfer.model import Array, Tensors
+from splitinfer.model import Tensors
 from splitinfer.payload import Packer
-from splitinfer.plan import Scorecard
+from splitinfer.plan import Profile, Scorecard
 
 Judged = tuple[list[Tensors], Judge]
 
@@ -27,7 +27,7 @@ def calibrate(analysis: Analysis, engine: OrtEngine, options: BuildOptions) -> d
     if options.samples is None:
         return {}
     options.tell("calibrate", 0, 1)
-    choosing, _, _ = _halves(engine, options)
+    choosing, _ = _halves(engine, options)
     tables = score.calibrate(engine, score.Offered(engine.model, options.codecs), _feeds(analysis, engine, choosing))
     options.tell("calibrate", 1, 1)
     return tables
@@ -39,11 +39,11 @@ def measure(analysis: Analysis, bundle: Bundle, options: BuildOptions, trial: Tr
     Args:
         analysis: of the model.
         bundle: whole, with its codec tables.
-        options: samples, labels, metric and codecs.
+        options: samples, labels, groups, metric and codecs.
         trial: measures memory.
     """
     engine, packer = OrtEngine(bundle), Packer(bundle.model, bundle.tables)
-    offered = score.Offered(bundle.model, options.codecs)
+    offered = score.Offered(bundle.model, options.codecs, bundle.tables)
     judged = _judged(analysis, engine, options)
     feed = analysis.feeds[0]
     times = reference.profile(engine, packer, offered, feed, partial(options.tell, "profile"))
@@ -51,13 +51,22 @@ def measure(analysis: Analysis, bundle: Bundle, options: BuildOptions, trial: Tr
         card = score.score_without_samples(engine, packer, offered, feed)
     else:
         card = score.score(engine, packer, offered, *judged, partial(options.tell, "score"))
+        card = card if options.codecs is not None else front.pareto(card, times)
         card = _with_leaks(engine, packer, card, options)
-    return bundle.save_scorecard(card).save_profile(replace(times, peak_bytes=_peaks(trial, bundle, feed)))
+    times = replace(_only(times, card), peak_bytes=_peaks(trial, bundle, feed))
+    return bundle.save_scorecard(card).save_profile(times)
+
+
+def _only(times: Profile, card: Scorecard) -> Profile:
+    """Without the plans that are not kept."""
+    encode_ms, decode_ms = (
+        {plan: ms for plan, ms in found.items() if plan in card.scores} for found in (times.encode_ms, times.decode_ms)
+    )
+    return replace(times, encode_ms=encode_ms, decode_ms=decode_ms)
 
 
 def _with_leaks(engine: OrtEngine, packer: Packer, card: Scorecard, options: BuildOptions) -> Scorecard:
-    known, hidden, _ = _halves(engine, options)
-    singles = [feeds.sample_feeds(engine.model.inputs, half, 1) for half in (known, hidden)]
+    singles = [feeds.sample_feeds(engine.model.inputs, half.samples, 1) for half in _halves(engine, options)]
     return leak.with_leaks(engine, packer, card, (singles[0], singles[1]), partial(options.tell, "leak"))
 
 
@@ -69,21 +78,23 @@ def _peaks(trial: Trial, bundle: Bundle, feed: Tensors) -> tuple[int | None, ...
         return (None,) * len(bundle.model.cuts)
 
 
-def _feeds(analysis: Analysis, engine: OrtEngine, samples: Mapping[str, Array]) -> list[Tensors]:
+def _feeds(analysis: Analysis, engine: OrtEngine, half: Half) -> list[Tensors]:
     batch = score.BATCH if analysis.batches and score.batchable(engine.model) else 1
-    return feeds.sample_feeds(engine.model.inputs, samples, batch)
+    return feeds.sample_feeds(engine.model.inputs, half.samples, batch)
 
 
-def _halves(engine: OrtEngine, options: BuildOptions) -> score.Halves:
+def _halves(engine: OrtEngine, options: BuildOptions) -> tuple[Half, Half]:
     assert options.samples is not None
-    return score.halves(options.samples, options.labels, feeds.together(engine.model.inputs, options.samples))
+    every = Half(options.samples, options.labels, options.groups)
+    return halves(every, feeds.together(engine.model.inputs, options.samples))
 
 
 def _judged(analysis: Analysis, engine: OrtEngine, options: BuildOptions) -> Judged | None:
     """The samples that report, in batches, and what they are held to; None where there are no samples."""
     if options.samples is None:
         return None
-    _, reporting, labels = _halves(engine, options)
+    _, reporting = _halves(engine, options)
     inputs = _feeds(analysis, engine, reporting)
     wanted = [to_end(engine, engine.hold(0, feed)).outputs() for feed in inputs]
-    return inputs, Judge(wanted, feeds.taken(engine.model.inputs, reporting, inputs), labels, options.metric)
+    taken = feeds.taken(engine.model.inputs, reporting.samples, inputs)
+    return inputs, Judge(wanted, taken, reporting.labels, options.metric, reporting.groups)

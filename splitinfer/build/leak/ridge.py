@@ -40,7 +40,7 @@ class Map:
 
     Attributes:
         weights: [features, targets]; add `offset` to what it gives.
-        offset: [targets], the mean of the targets.
+        offset: [targets].
         error: mean squared error on the rows that were held out.
     """
 
@@ -53,12 +53,12 @@ def fit(rows: Floats, targets: Floats, chooses: Mask) -> Map:
     """The map from rows to targets whose penalty does best on rows that were held out, fitted once more on all rows.
 
     Args:
-        rows: [n, features], of mean 0 or nearly.
+        rows: [n, features].
         targets: [n, targets].
         chooses: [n], true for the rows that choose the penalty.
     """
     some = _Moments.of(rows[~chooses], targets[~chooses])
-    seen, wanted = rows[chooses], targets[chooses] - some.offset
+    seen, wanted = rows[chooses] - some.row, targets[chooses] - some.target
     penalty, error = PENALTIES[0], np.inf
     for tried in PENALTIES:
         found = float(np.mean(np.square(seen @ some.solved(tried) - wanted)))
@@ -66,21 +66,24 @@ def fit(rows: Floats, targets: Floats, chooses: Mask) -> Map:
             break
         penalty, error = tried, found
     every = _Moments.of(rows, targets)
-    return Map(every.solved(penalty), every.offset, error)
+    weights = every.solved(penalty)
+    return Map(weights, every.target - every.row @ weights, error)
 
 
 @dataclass(frozen=True)
 class _Moments:
-    """X'X, X'Y with the mean of Y taken off, and that mean."""
+    """Means of rows X and targets Y, and X'X and X'Y around them."""
 
+    row: Floats
+    target: Floats
     square: Floats
     mixed: Floats
-    offset: Floats
 
     @classmethod
     def of(cls, rows: Floats, targets: Floats) -> _Moments:
-        offset = targets.mean(axis=0)
-        return cls(rows.T @ rows, rows.T @ (targets - offset), offset)
+        row, target = rows.mean(axis=0), targets.mean(axis=0)
+        centred = rows - row
+        return cls(row, target, centred.T @ centred, centred.T @ (targets - target))
 
     def solved(self, penalty: float) -> Floats:
         """The weights."""

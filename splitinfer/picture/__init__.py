@@ -12,6 +12,8 @@ page        the frame around everything, tables, legends
 strip       the model as a chain of boxes
 boundaries  every boundary of a model
 scores      bytes of the plans, times of the cuts
+rates       bytes against answers kept, cut by cut
+leaks       how much of the input is shown
 model_page  all of it for a bundle
 report      the values behind a report: several ways along one timeline
 compared    the ways next to each other

@@ -10,13 +10,18 @@ from splitinfer.picture.boundaries import boundaries_plot, boundaries_table
 from splitinfer.picture.markup import Markup, tag
 from splitinfer.picture.numbers import UNKNOWN, brief, millis, shape, share, size
 from splitinfer.picture.page import facts, note, page, table
+from splitinfer.picture.rates import PANELS, rates_plot
 from splitinfer.picture.scores import plans_plot, times_plot
 from splitinfer.picture.strip import reading, strip
-from splitinfer.plan import PlanScore, Profile, Scorecard
+from splitinfer.plan import Leak, PlanScore, Profile, Scorecard
 
 ROWS_SHOWN = 120
 """A longer table of plans is folded away."""
 SAME_INPUTS = "agreement"
+LEAKS = (
+    "Leaks: how like the input is what a simple attacker rebuilt from what crosses, 1 = the same; the line on the meter is a "
+    "guess without looking. A lower bound: a trained network rebuilds more. Splitting a model is not privacy."
+)
 
 
 def model_page(bundle: Bundle) -> str:
@@ -43,6 +48,7 @@ def _parts(bundle: Bundle) -> Iterator[Markup]:
     yield note(reading(model))
     yield from _boundaries(bundle)
     yield from _plans(model, scorecard)
+    yield from _rates(model, scorecard)
     yield from _times(model, profile)
     yield tag("h2", "All cuts")
     yield _cut_table(model, profile)
@@ -112,6 +118,28 @@ def _meaning(scorecard: Scorecard) -> str:
     return f"Accuracy loss is {what}, on {samples} samples; with so few, read the 95 % bound in the table too."
 
 
+def _rates(model: Model, scorecard: Scorecard | None) -> Iterator[Markup]:
+    """Nothing where no plan was held against the uncut model."""
+    if scorecard is None:
+        return
+    same = scorecard.metric == SAME_INPUTS
+    kept = "answers kept" if same else f"kept of the metric {scorecard.metric}"
+    drawn = rates_plot(model, scorecard.scores, kept)
+    if drawn is None:
+        return
+    yield tag("h2", "Bytes against accuracy, cut by cut")
+    yield tag(
+        "p",
+        "A good plan is far left and high up. A cut is worth its head where its plans lie left of the dotted line: that is the "
+        "input, coded, with nothing computed on the device.",
+    )
+    yield drawn
+    if model.n > PANELS:
+        yield note(f"Of {model.n} cuts {PANELS} are drawn: the input, and those that keep the answers with the fewest bytes.")
+    if any(score.leak_at_least for score in scorecard.scores.values()):
+        yield note(LEAKS)
+
+
 def _times(model: Model, profile: Profile | None) -> Iterator[Markup]:
     yield tag("h2", "Times on both sides of a cut")
     if profile is None:
@@ -140,7 +168,18 @@ def _cut_row(model: Model, cut: Cut, profile: Profile | None) -> tuple[str, ...]
 
 
 def _plan_table(scorecard: Scorecard, profile: Profile | None) -> Markup:
-    columns = ("plan", "bytes p50", "p95", "accuracy loss", "at most (95 %)", "samples", "output error", "encode", "decode")
+    columns = (
+        "plan",
+        "bytes p50",
+        "p95",
+        "accuracy loss",
+        "at most (95 %)",
+        "samples",
+        "output error",
+        "leaks",
+        "encode",
+        "decode",
+    )
     plans = sorted(scorecard.scores)
     rows = [
         (str(plan), *_score(scorecard.scores[plan]))
@@ -162,4 +201,13 @@ def _score(score: PlanScore) -> tuple[str, ...]:
         share(score.accuracy_loss_bound),
         str(score.n) if score.n else UNKNOWN,
         brief(score.output_error),
+        _leak(score.leak_at_least),
     )
+
+
+def _leak(leak: Leak | None) -> str:
+    """SSIM and PSNR of the rebuilt input."""
+    if leak is None:
+        return UNKNOWN
+    psnr = f"{leak.psnr_db:.0f} dB"
+    return f"≥ {psnr}" if leak.ssim is None else f"≥ {leak.ssim:.2f}, {psnr}"

@@ -38,6 +38,8 @@ svg text.halo { paint-order: stroke; stroke: var(--paper); stroke-width: 4px; st
 .frame { fill: none; stroke: var(--line); } .grid { stroke: var(--line); stroke-width: 0.7; } .axis { stroke: var(--soft); }
 .line { fill: none; stroke-width: 2; stroke-linejoin: round; } .thin { fill: none; stroke-width: 1.2; stroke-opacity: 0.55; }
 .rule { stroke-width: 1.3; stroke-dasharray: 6 4; } .cut { stroke: var(--ink); stroke-width: 1.4; stroke-dasharray: 5 4; }
+.rival { fill: none; stroke-width: 1.6; stroke-dasharray: 2 3; } .whisker { stroke-width: 1.4; stroke-opacity: 0.4; }
+.ring { fill: none; stroke: var(--accent); stroke-width: 1.6; }
 .box { fill: var(--box); stroke: var(--device); stroke-width: 1.2; } .absent { stroke: var(--hatch); stroke-dasharray: 3 3; }
 .wire { stroke: var(--soft); } .even { fill: var(--shade); } .odd { fill: var(--shade2); } .gone { fill: var(--dead); }
 table { border-collapse: collapse; font-size: 13px; font-variant-numeric: tabular-nums; min-width: 60%; }

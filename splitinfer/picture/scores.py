@@ -17,7 +17,7 @@ WIDTH, LEFT, RIGHT, TOP = 1110.0, 64.0, 1100.0, 30.0
 TIGHT = 60.0
 """Pixels of a cut from which on there is room for words and large points."""
 SMALL_LOSS, SOME_LOSS = 0.01, 0.05
-FAMILIES = ("raw", "half", "int8", "int6", "int4", "jpeg", "webp", "png")
+FAMILIES = ("raw", "half", "int8", "int6", "int4", "jpeg", "webp", "png", "klt", "avif")
 LOSSES = ("no answer changed", "at most 1 %", "at most 5 %", "more than 5 %", "not measured")
 
 Scores = Mapping[Plan, PlanScore]

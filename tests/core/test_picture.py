@@ -41,7 +41,7 @@ def test_every_tensor_is_named(n):
 def test_nothing_is_drawn_outside_its_picture(n):
     root = parsed(model_page(bundle(n)))
     pictures = [svg for svg in root.iter("svg") if svg.get("role") == "img"]
-    assert len(pictures) == 3
+    assert len(pictures) == 4
     for svg in pictures:
         width, height = map(float, svg.get("viewBox").split()[2:])
         for rect in svg.iter("rect"):

@@ -14,7 +14,7 @@ import pytest
 
 from splitinfer.bundle import Bundle, CutEntry, write
 from splitinfer.errors import CorruptBundle, InvalidCut
-from splitinfer.plan import Plan, PlanScore, Profile, Scorecard
+from splitinfer.plan import Leak, Plan, PlanScore, Profile, Scorecard
 from tests.bundles import tiny_bundle, tiny_net
 
 TABLES = {"klt/a": b"table of a", "klt/gate": b"table of gate"}
@@ -349,7 +349,12 @@ def a_profile(bundle: Bundle) -> Profile:
 
 
 def a_scorecard(bundle: Bundle) -> Scorecard:
-    scores = {Plan(1, "half"): PlanScore(10, 12, 0.1, 0.123456789012345, 7, 1e-5), Plan(0, "jpeg:75"): PlanScore(3, 4)}
+    leaks = {"a": Leak(19.5, 0.6, 11.5, 0.125, 50), "b": Leak(100.0, None, 11.5, None, 50)}
+    scores = {
+        Plan(0, "jpeg:75"): PlanScore(3, 4),
+        Plan(1, "half"): PlanScore(10, 12, 0.1, 0.123456789012345, 7, 1e-5, leak_at_least=leaks["a"]),
+        Plan(1, "raw"): PlanScore(20, 20, 0.0, 0.0, 7, leak_at_least=leaks["b"]),
+    }
     return Scorecard(bundle.digest, scores, "top-1")
 
 

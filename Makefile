@@ -3,6 +3,7 @@
 #   make demo                  the story of the README, live       make demo ARGS="--json"
 #   make test                  the fast tests                      make test ARGS="tests/core -x"
 #   make check                 style, types, layers, manifests
+#   make fuzz                  three million hostile payloads, minutes
 #   make bench                 measures this machine               make bench ARGS="--json"
 #
 # PYTHON=python3.12 picks another interpreter, VENV=.venv312 another place.
@@ -12,7 +13,7 @@ VENV ?= .venv
 ARGS ?=
 export VENV
 
-.PHONY: demo test check bench
+.PHONY: demo test check fuzz bench
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.installed-demo
@@ -26,6 +27,9 @@ test: $(VENV)/.installed-dev
 
 check: $(VENV)/.installed-dev
 	@scripts/check
+
+fuzz: $(VENV)/.installed-dev
+	@scripts/test -m slow tests/fuzz $(ARGS)
 
 # The stamp is newer than what it was installed from. What pip says goes to stderr: stdout belongs to ARGS="--json".
 $(VENV)/.installed-%: pyproject.toml constraints.txt

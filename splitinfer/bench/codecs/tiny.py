@@ -10,6 +10,7 @@ from math import nan
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from splitinfer.bench.codecs import curve, integers, keywords, klt, places
 from splitinfer.bench.codecs.curve import Bar, Point
@@ -39,7 +40,7 @@ class Items:
 
     choosing: Array
     reporting: Array
-    groups: Array
+    groups: npt.NDArray[np.intp]
 
 
 def measure(subject: Subject) -> list[Row]:

@@ -7,7 +7,8 @@
 lo and hi travel in the chunk, so that decoding needs no table. A table (lo, hi from samples, `clip.best_clip`) only tells the
 encoder which range to use: four bits gain most by giving up the rare extremes.
 
-NaN, infinities and values beyond half of float32's range, where hi - lo would overflow, are `Uncodable`.
+NaN, infinities and values beyond half of float32's range, where hi - lo would overflow, are `Uncodable`; with a table, so are
+values far beyond its range (`finite.FAR`): inputs are not what the samples were.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ import numpy.typing as npt
 
 from splitinfer.codec.bits import pack, packed_nbytes, unpack
 from splitinfer.codec.clip import best_clip
-from splitinfer.codec.items import LARGEST, Chunk, SizedItemCodec, check_nbytes
+from splitinfer.codec.finite import FAR, LARGEST
+from splitinfer.codec.items import Chunk, SizedItemCodec, check_nbytes
 from splitinfer.errors import CorruptBundle, CorruptPayload
 from splitinfer.model import Array, TensorSpec
 
@@ -56,6 +58,10 @@ class Affine(SizedItemCodec):
         """The range with the least mean squared error over the samples; None where no sample has a finite value."""
         found = best_clip([_narrow(sample).ravel() for sample in samples], 2**self._bits - 1)
         return found and _RANGE.pack(*found)
+
+    def largest(self, table: bytes | None) -> float:
+        """Some times the farther end of the table's range."""
+        return LARGEST if table is None else min(FAR * max(map(abs, _read_table(table))), LARGEST)
 
     def item(self, spec: TensorSpec, table: bytes | None) -> AffineItem:
         """Without a table each item's own lowest and highest value are the range."""

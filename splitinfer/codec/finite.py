@@ -1,4 +1,4 @@
-"""Values that a lossy codec may code: finite ones, up to what it can hold. The one place that looks for the others.
+"""Values that a lossy codec may code: finite ones, up to what it can hold or has seen. The one place that looks for others.
 
 Looking costs two passes over the tensor (0.03 ms for 300 000 float32): the lowest and the highest value are both numbers only
 if all of them are, because a NaN in an array is its minimum and its maximum.
@@ -10,6 +10,12 @@ import numpy as np
 
 from splitinfer.errors import Uncodable
 from splitinfer.model import Array, TensorSpec
+
+LARGEST = float(np.finfo(np.float32).max) / 2
+"""Half of float32's range, so that the difference of two values does not overflow."""
+FAR = 8.0
+"""Values so many times as far out as the range that samples left are of other inputs. (MobileNet on photos: usual ones reach
+2 times its int8, 3 times its int4 and 5 times its int2 range; pixels that nobody divided by 255 reach 4 to 300 times.)"""
 
 _LARGEST_HALF = float(np.finfo(np.float16).max)
 _MAGNITUDE_HALF = 0x7FFF

@@ -13,14 +13,12 @@ from typing import Protocol
 
 import numpy as np
 
-from splitinfer.codec.finite import check_finite
+from splitinfer.codec.finite import LARGEST, check_finite
 from splitinfer.errors import CodecError, CorruptPayload, InvalidInput
 from splitinfer.model import Array, TensorSpec
 
 Chunk = bytes | memoryview
 
-LARGEST = float(np.finfo(np.float32).max) / 2
-"""Half of float32's range, so that the difference of two values does not overflow."""
 
 
 class Item(Protocol):
@@ -87,16 +85,11 @@ class ItemCoder:
 
 
 class ItemCodec(ABC):
-    """A codec that works item by item; `item` is all that differs.
-
-    Attributes:
-        largest: a lossy codec is asked to code finite floats up to this magnitude only; the others are `Uncodable`.
-    """
+    """A codec that works item by item; `item` is all that differs."""
 
     id: str
     lossless: bool
     needs_table: bool = False
-    largest: float = LARGEST
 
     @abstractmethod
     def accepts(self, spec: TensorSpec) -> bool:
@@ -110,10 +103,14 @@ class ItemCodec(ABC):
         """No table."""
         return None
 
+    def largest(self, table: bytes | None) -> float:
+        """A lossy codec is asked to code finite floats up to this magnitude only; the others are `Uncodable`."""
+        return LARGEST
+
     def bind(self, spec: TensorSpec, table: bytes | None = None) -> ItemCoder:
         """A coder for one tensor."""
         check_accepted(self.id, self.accepts(spec), spec)
-        return ItemCoder(spec, self.item(spec, table), inf if self.lossless else self.largest)
+        return ItemCoder(spec, self.item(spec, table), inf if self.lossless else self.largest(table))
 
 
 class SizedItemCodec(ItemCodec):

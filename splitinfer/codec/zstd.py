@@ -35,7 +35,6 @@ class Zstd(ItemCodec):
     def __init__(self, inner: SizedItemCodec) -> None:
         self.id = f"{inner.id}+zstd1"
         self.lossless = inner.lossless
-        self.largest = inner.largest
         self.needs_table = inner.needs_table
         self._inner = inner
 
@@ -46,6 +45,10 @@ class Zstd(ItemCodec):
     def calibrate(self, spec: TensorSpec, samples: Sequence[Array], sensitivity: object | None = None) -> bytes | None:
         """The inner codec's table."""
         return self._inner.calibrate(spec, samples, sensitivity)
+
+    def largest(self, table: bytes | None) -> float:
+        """The inner codec's."""
+        return self._inner.largest(table)
 
     def item(self, spec: TensorSpec, table: bytes | None) -> ZstdItem:
         """The inner codec's item, compressed."""

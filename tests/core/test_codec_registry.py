@@ -23,7 +23,7 @@ from splitinfer.model import Cut, TensorSpec
         "+zstd1",
         "int8+zstd2",
         "int8+zstd1+zstd1",
-        "int5",
+        "int9",
         "png:3",
         "png+zstd1",
         "jpeg",
@@ -69,7 +69,18 @@ def offered(*tensors: TensorSpec, image: str | None = None) -> list[str]:
 def test_what_is_offered_follows_from_the_tensors() -> None:
     floats, half = TensorSpec("f", "float32", (None, 8)), TensorSpec("h", "float16", (None, 8))
     whole, image = TensorSpec("i", "int64", (None, 2)), TensorSpec("image", "uint8", (None, 8, 8, 3))
-    every = ["raw", "shuffle+zstd1", "half", "half+zstd1", "int8", "int8+zstd1", "int6+zstd1", "int4+zstd1"]
+    every = [
+        "raw",
+        "shuffle+zstd1",
+        "half",
+        "half+zstd1",
+        "int8",
+        "int8+zstd1",
+        "int6+zstd1",
+        "int4d+zstd1",
+        "int4+zstd1",
+        "int2d+zstd1",
+    ]
     assert offered(floats) == offered(floats, whole) == every
     assert offered(half) == [id for id in every if not id.startswith("half")]
     assert offered(whole) == offered(image) == ["raw", "narrow", "narrow+zstd1"]

@@ -10,7 +10,7 @@ import zstandard
 
 from splitinfer.codec import codec
 from splitinfer.codec.bits import pack, packed_nbytes, unpack
-from splitinfer.codec.items import LARGEST
+from splitinfer.codec.finite import LARGEST
 from splitinfer.errors import CorruptBundle, CorruptPayload, Uncodable
 from splitinfer.model import Array, TensorSpec
 

@@ -105,10 +105,10 @@ def test_only_the_picture_is_coded_with_loss() -> None:
 
 
 def test_a_table_is_used_by_its_tensor_and_codec() -> None:
-    packer = Packer(model(), {"1/map/int4": struct.pack("<ff", -0.25, 0.25)})
-    assert np.abs(packer.unpack(packer.pack(1, "int4+zstd1", crossing()))["map"]).max() == 0.25
+    packer = Packer(model(), {"1/map/int4": struct.pack("<ff", -0.5, 0.5)})
+    assert np.abs(packer.unpack(packer.pack(1, "int4+zstd1", crossing()))["map"]).max() == 0.5
     assert np.abs(packer.unpack(packer.pack(1, "int8+zstd1", crossing()))["map"]).max() > 1
-    assert np.abs(PACKER.unpack(packer.pack(1, "int4+zstd1", crossing()))["map"]).max() == 0.25
+    assert np.abs(PACKER.unpack(packer.pack(1, "int4+zstd1", crossing()))["map"]).max() == 0.5
 
 
 def test_wrong_tensors_cuts_and_codecs_are_refused_when_packing() -> None:
@@ -242,6 +242,19 @@ def test_a_wider_codec_takes_over_what_is_only_too_large(codec_id: str) -> None:
     found = packer.unpack(payload)["map"]
     for item, sent in zip(found, tensors["map"], strict=True):
         assert np.abs(item - sent).max() <= np.ptp(sent) / 255, "each item by its own range, whatever the table says"
+
+
+@pytest.mark.parametrize("codec_id", ["int8", "int8+zstd1", "int4+zstd1"])
+def test_values_far_beyond_the_range_of_the_samples_cross_in_their_own(codec_id: str) -> None:
+    family = codec_id.partition("+")[0]
+    packer = Packer(model(), {f"1/map/{family}": struct.pack("<ff", -2.0, 3.0)})
+    tensors = crossing()
+    tensors["map"][1, 0, 0, 0] = 24.0
+    assert packer.pack(1, codec_id, tensors).departed == ()
+    tensors["map"][1, 0, 0, 0] = -24.5
+    payload = packer.pack(1, codec_id, tensors)
+    assert (payload.departed, used_by(payload)["map"]) == (("map",), "int8+zstd1")
+    assert packer.unpack(payload)["map"][1, 0, 0, 0] == pytest.approx(-24.5)
 
 
 @pytest.mark.parametrize("codec_id", ["raw", "raw+zstd1", *LOSSY])

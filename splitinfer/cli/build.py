@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,14 +11,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from splitinfer.bundle import Bundle, frontier_loss
 from splitinfer.cli.bundle import left_out
-from splitinfer.cli.feeds import read_arrays
-from splitinfer.cli.inspect import crossing_bytes, describe
+from splitinfer.cli.feeds import read_array, read_arrays
+from splitinfer.cli.inspect import LOSS_WISHED, about_scores, crossing_bytes, describe
 from splitinfer.cli.output import json_option, kilobytes, print_json, print_table, progress_console
 from splitinfer.cli.sizes import megabytes
 from splitinfer.errors import InvalidInput
 
 if TYPE_CHECKING:
     from splitinfer.build import ImageInput
+    from splitinfer.build.metric import Metric
 
 
 @click.command("build")
@@ -27,10 +27,18 @@ if TYPE_CHECKING:
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="Folder to make.")
 @click.option("--samples", type=click.Path(exists=True, path_type=Path), help=".npz, one array an input, samples on axis 0.")
 @click.option("--labels", "labels_key", help="Key of the labels in --samples; else agreement with the uncut model counts.")
+@click.option("--groups", metavar="KEY|FILE.npy", help="An integer or a text for each sample; crops of one photo count as one.")
 @click.option("--image-input", "image", help="NAME[:mean=..,std=..,order=rgb|bgr]: take the camera's own uint8 image at cut 0.")
 @click.option("--cut", "cuts", multiple=True, help="Cut here: a tensor, a node, or a cut's id or name. May be repeated.")
 @click.option("--cuts", "all_cuts", type=click.Choice(["all", "frontier"]), default="frontier", show_default=True)
-@click.option("--metric", "metric_path", help="module:function (outputs, labels) -> score, higher is better.")
+@click.option("--metric", "metric_path", help="module:function (outputs, labels or wanted outputs) -> score, higher is better.")
+@click.option(
+    "--bound",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    default=LOSS_WISHED,
+    show_default=True,
+    help="Say how many samples it takes to be sure of an accuracy loss of at most this.",
+)
 @click.option("--max-cuts", default=6, show_default=True, help="Inner cuts that the frontier keeps.")
 @click.option("--target-runtime", metavar="VERSION", help='ONNX Runtime of the device where it is older: "1.17", or "web".')
 @click.option(
@@ -48,27 +56,31 @@ def command(model: Path, out: Path, **given: Any) -> int:
     from splitinfer.build import BuildOptions, build
 
     samples = read_arrays(given["samples"]) if given["samples"] else None
-    labels = _labels(samples, given["labels_key"])
+    labels, groups = _labels(samples, given["labels_key"]), _groups(samples, given["groups"])
+    metric = _metric(given["metric_path"]) if given["metric_path"] else None
     with _bars() as bars:
         options = BuildOptions(
             name=given["name"] or model.stem,
             version=given["version_label"],
             samples=samples,
             labels=labels,
+            groups=groups,
+            metric=metric,
             image_input=_image_input(given["image"]) if given["image"] else None,
             cuts=given["cuts"] or given["all_cuts"],
             max_cuts=given["max_cuts"],
             target_runtime=given["target_runtime"],
             device_max_bytes=given["device_max_bytes"],
-            metric=_function(given["metric_path"]) if given["metric_path"] else None,
             overwrite=given["force"],
             progress=_advance(bars),
         )
         bundle = build(model, out, options)
     if given["as_json"]:
-        print_json(describe(bundle) | {"path": str(out)})
+        print_json(describe(bundle, given["bound"]) | {"path": str(out)})
         return 0
     _report(bundle, samples is not None)
+    for line in about_scores(bundle, given["bound"]):
+        click.echo(line)
     if given["device_max_bytes"] is not None:
         click.echo(left_out(bundle))
         if not bundle.model.whole:
@@ -84,19 +96,28 @@ def _labels(samples: dict[str, Any] | None, key: str | None) -> Any:
     return samples.pop(key)
 
 
+def _groups(samples: dict[str, Any] | None, given: str | None) -> Any:
+    """A key of --samples, or an .npy file."""
+    if given is None:
+        return None
+    if samples is not None and given in samples:
+        return samples.pop(given)
+    path = Path(given)
+    if not path.exists():
+        raise InvalidInput(f"--groups {given}: there is no such array in --samples, nor such a file")
+    return read_array(path)
+
+
 def _image_input(text: str) -> ImageInput:
     from splitinfer.build import ImageInput
 
     return ImageInput.parse(text)
 
 
-def _function(path: str) -> Callable[..., float]:
-    module, _, name = path.partition(":")
-    try:
-        function: Callable[..., float] = getattr(import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise click.BadParameter(f"--metric {path}: no such function; write module:function") from error
-    return function
+def _metric(path: str) -> Metric:
+    from splitinfer.build.metric import load_metric
+
+    return load_metric(path)
 
 
 def _bars() -> Progress:

@@ -92,6 +92,7 @@ class Case:
             "energy_mj": cost.energy_mj,
             "uplink_bytes": cost.uplink_bytes,
             "accuracy_loss": offer.score.accuracy_loss,
+            "accuracy_loss_bound": offer.score.accuracy_loss_bound,
             "feasible": why_not is None,
             "why": why_not or (f"later than {self.budget.latency_ms:g} ms" if late else "within the budget"),
         }

@@ -36,7 +36,7 @@ def read_feeds(path: Path, model: Model) -> dict[str, Array]:
     if path.suffix.lower() in IMAGES:
         feeds: dict[str, Array] = {_only_image(model): _picture(path, model)}
     elif path.suffix == ".npy":
-        feeds = {_only_input(model): _array(path)}
+        feeds = {_only_input(model): read_array(path)}
     else:
         feeds = read_arrays(path)
     ranks = {spec.name: len(spec.shape) for spec in model.inputs}
@@ -50,7 +50,12 @@ def encoded_image(path: Path, model: Model) -> bytes | None:
     return path.read_bytes() if path.suffix.lower() in IMAGES and model.image_input and len(model.inputs) == 1 else None
 
 
-def _array(path: Path) -> Array:
+def read_array(path: Path) -> Array:
+    """The array of an .npy file.
+
+    Raises:
+        InvalidInput: it is not one, or asks to run code (pickled objects).
+    """
     try:
         array: Array = np.load(path, allow_pickle=False)
     except (OSError, ValueError) as error:

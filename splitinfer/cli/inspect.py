@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 
+from splitinfer.build.certainty import certainty
 from splitinfer.bundle import FRONTIER_GRID, BoundaryEntry, Bundle, frontier_loss
 from splitinfer.cli.output import json_option, kilobytes, print_json, print_table
 from splitinfer.model import TensorSpec
+
+LOSS_WISHED = 0.01
+"""The accuracy loss that `Budget` allows where nobody says otherwise."""
 
 
 @click.command("inspect")
@@ -35,9 +39,16 @@ def command(bundle: Path, html: Path | None, boundaries: bool, as_json: bool) ->
     return 0
 
 
-def describe(bundle: Bundle) -> dict[str, Any]:
-    """A bundle as JSON (docs/json.md)."""
+def describe(bundle: Bundle, wished: float = LOSS_WISHED) -> dict[str, Any]:
+    """A bundle as JSON (docs/json.md).
+
+    Args:
+        bundle: what is there.
+        wished: the bound of the accuracy loss for which to say how many samples it takes.
+    """
     model, lost = bundle.model, frontier_loss(bundle.info.build)
+    card = bundle.scorecard
+    sure = certainty(card, wished) if card else None
     return {
         "digest": model.digest,
         "name": model.name,
@@ -64,7 +75,9 @@ def describe(bundle: Bundle) -> dict[str, Any]:
             {"index": s.index, "sha256": s.sha256, "bytes": s.nbytes, "nodes": s.nodes, "operations": s.operations}
             for s in model.segments
         ],
-        "metric": bundle.scorecard.metric if bundle.scorecard else None,
+        "metric": card.metric if card else None,
+        "dropped": card.dropped if card else 0,
+        "certainty": asdict(sure) if sure else None,
         "plans": _plans(bundle),
     }
 
@@ -125,7 +138,7 @@ def _print(bundle: Bundle) -> None:
             f"for {FRONTIER_GRID}.\n"
         )
     print_table(
-        ("plan", "bytes p50", "bytes p95", "accuracy loss", "<= (95 %)", "n", "output error"),
+        ("plan", "bytes p50", "bytes p95", "accuracy loss", "<= (95 %)", "n", "divergence", "output error"),
         [
             (
                 f"{row['cut']}/{row['codec']}",
@@ -133,12 +146,47 @@ def _print(bundle: Bundle) -> None:
                 kilobytes(row["bytes_p95"]),
                 row["accuracy_loss"],
                 row["accuracy_loss_bound"],
-                row["n"],
+                f"{row['n']} in {row['groups']}" if row["groups"] else row["n"],
+                row["divergence"],
                 row["output_error"],
             )
             for row in _plans(bundle)
         ],
     )
+    for line in about_scores(bundle):
+        click.echo(line)
+
+
+def about_scores(bundle: Bundle, wished: float = LOSS_WISHED) -> Iterator[str]:
+    """What is not in the table of plans: how many were dropped, and how sure one can be of those that changed nothing."""
+    card = bundle.scorecard
+    if card is None:
+        return
+    if card.dropped:
+        yield (
+            f"{len(card.scores)} plans are kept; {card.dropped} more were measured and dropped: at the same cut there is one "
+            "that is no larger, loses no more, and is no slower to code."
+        )
+    if (sure := certainty(card, wished)) is None:
+        return
+    draws = "groups of samples" if sure.grouped else "samples"
+    for_that = f"for {_percent(sure.wished)} give {sure.needed} {draws}: half of them choose, and half report"
+    if not sure.unchanged:
+        yield f"No plan that may lose something changed nothing on {sure.draws} {draws}. To be sure of one, {for_that}."
+        return
+    plans = (
+        "1 plan that may lose something changes"
+        if sure.unchanged == 1
+        else f"{sure.unchanged} plans that may lose something change"
+    )
+    yield (
+        f"{plans} nothing on {sure.draws} {draws}: each is sure to lose at most {_percent(sure.bound)} of the answers "
+        f"(95 %, each by itself); {for_that}."
+    )
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2g} %"
 
 
 def _print_boundaries(boundaries: Sequence[BoundaryEntry]) -> None:

@@ -25,7 +25,8 @@ import numpy.typing as npt
 
 from splitinfer.codec.bits import pack, packed_nbytes, unpack
 from splitinfer.codec.clip import best_clips
-from splitinfer.codec.items import LARGEST, Chunk, SizedItemCodec, check_nbytes
+from splitinfer.codec.finite import FAR, LARGEST
+from splitinfer.codec.items import Chunk, SizedItemCodec, check_nbytes
 from splitinfer.errors import CorruptBundle, CorruptPayload
 from splitinfer.model import Array, TensorSpec
 
@@ -67,6 +68,11 @@ class PerDimension(SizedItemCodec):
                 ends, error = best_clips(rows, 2**self._bits - 1)
                 tables.append((error, _HEAD.pack(axis) + ends.astype("<f4").tobytes()))
         return min(tables)[1] if tables else None
+
+    def largest(self, table: bytes | None) -> float:
+        """Some times the farthest end of the ranges."""
+        ends = np.frombuffer((table or b"")[_HEAD.size :], "<f4")
+        return min(FAR * float(np.abs(ends).max(initial=0.0)), LARGEST)
 
     def item(self, spec: TensorSpec, table: bytes | None) -> PerDimensionItem:
         """Asks for the table."""

@@ -20,7 +20,6 @@ from splitinfer.model import Array, TensorSpec
 Chunk = bytes | memoryview
 
 
-
 class Item(Protocol):
     """One item <-> one chunk."""
 

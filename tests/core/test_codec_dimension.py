@@ -9,7 +9,7 @@ import pytest
 
 from splitinfer.codec import codec, codecs_for
 from splitinfer.codec.bits import pack, packed_nbytes, unpack
-from splitinfer.errors import CodecError, CorruptBundle, CorruptPayload
+from splitinfer.errors import CodecError, CorruptBundle, CorruptPayload, Uncodable
 from splitinfer.model import Array, Cut, TensorSpec
 
 BITS = (8, 6, 4, 3, 2)
@@ -91,8 +91,17 @@ def test_a_dimension_that_never_changes_comes_back() -> None:
     found = codec("int4d")
     coder = found.bind(SEQUENCE, found.calibrate(SEQUENCE, [array]))
     assert (coder.decode(coder.encode(array), array.shape)[..., 3] == 0.25).all()
-    array[..., 3] = 1e30
+    array[..., 3] = 100.0
     assert (coder.decode(coder.encode(array), array.shape)[..., 3] == 0.25).all()
+
+
+def test_values_far_beyond_all_ranges_are_of_other_inputs() -> None:
+    array = values((2, 5, 16), 2)
+    found = codec("int4d")
+    coder = found.bind(SEQUENCE, found.calibrate(SEQUENCE, [array]))
+    array[1, 2, 3] = 9 * np.abs(array).max()
+    with pytest.raises(Uncodable, match="1 of 160 values"):
+        coder.encode(array)
 
 
 def test_samples_that_are_not_finite_do_not_count() -> None:

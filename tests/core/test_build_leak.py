@@ -51,6 +51,10 @@ def test_what_is_there_in_other_words_is_rebuilt():
     assert found.n == 48 - KNOWN
 
 
+def test_the_same_attack_finds_the_same():
+    assert leaks(pictures(32), mixed) == leaks(pictures(32), mixed)
+
+
 def test_noise_shows_nothing():
     random = np.random.default_rng(2)
     found = leaks(pictures(48), lambda item: random.normal(size=(16, 16, 16)).astype(np.float32))

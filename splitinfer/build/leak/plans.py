@@ -60,9 +60,11 @@ def _leaks(
 
 
 def _leak(packer: Packer, plan: Plan, secret: Secret, sent: Sequence[Tensors]) -> Leak:
-    if codec(plan.codec).lossless:
-        arrived = sent
-    else:
-        arrived = [packer.unpack(packer.pack(plan.cut, plan.codec, tensors)) for tensors in sent]
-    known = len(secret.known)
-    return at_least(secret, arrived[:known], arrived[known:])
+    def arrived(tensors: Sequence[Tensors]) -> Sequence[Tensors]:
+        if codec(plan.codec).lossless:
+            return tensors
+        return [packer.unpack(packer.pack(plan.cut, plan.codec, one)) for one in tensors]
+
+    known, hidden = sent[: len(secret.known)], sent[len(secret.known) :]
+    learns = secret.name not in sent[0]
+    return at_least(secret, arrived(known) if learns else known, arrived(hidden))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -138,7 +138,7 @@ def _print(bundle: Bundle) -> None:
             f"for {FRONTIER_GRID}.\n"
         )
     print_table(
-        ("plan", "bytes p50", "bytes p95", "accuracy loss", "<= (95 %)", "n", "divergence", "output error"),
+        ("plan", "bytes p50", "bytes p95", "accuracy loss", "<= (95 %)", "n", "divergence", "output error", "leaks"),
         [
             (
                 f"{row['cut']}/{row['codec']}",
@@ -149,12 +149,21 @@ def _print(bundle: Bundle) -> None:
                 f"{row['n']} in {row['groups']}" if row["groups"] else row["n"],
                 row["divergence"],
                 row["output_error"],
+                _leak(row["leak_at_least"]),
             )
             for row in _plans(bundle)
         ],
     )
     for line in about_scores(bundle):
         click.echo(line)
+
+
+def _leak(leak: Mapping[str, float | None] | None) -> str | None:
+    """How well the input was rebuilt from what crosses: SSIM where it is a picture, and PSNR."""
+    if leak is None:
+        return None
+    ssim = "" if leak["ssim"] is None else f"{leak['ssim']:.2f}, "
+    return f">= {ssim}{leak['psnr_db']:.0f} dB"
 
 
 def about_scores(bundle: Bundle, wished: float = LOSS_WISHED) -> Iterator[str]:

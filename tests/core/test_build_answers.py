@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from splitinfer.build.answers import Judge, answers, differs
-from splitinfer.build.bounds import paired_bound, upper_bound
+from splitinfer.build.bounds import paired_bound, share_bound, upper_bound
 from splitinfer.build.check import difference
 from splitinfer.errors import InvalidInput
 
@@ -19,22 +17,6 @@ def changed(*rows: int) -> dict:
     logits = LOGITS["y"].copy()
     logits[list(rows)] = np.roll(logits[list(rows)], 1, axis=1)
     return {"y": logits}
-
-
-@pytest.mark.parametrize(
-    ("wrong", "n", "bound"),
-    [(0, 300, 1 - 0.05 ** (1 / 300)), (0, 1, 0.95), (3, 3, 1.0), (1, 10, 0.39416), (5, 100, 0.10225), (10, 32, 0.47214)],
-)
-def test_the_bound_has_the_known_values(wrong, n, bound):
-    assert upper_bound(wrong, n) == pytest.approx(bound, abs=2e-5)
-
-
-@settings(derandomize=True, deadline=None)
-@given(st.integers(1, 400).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
-def test_the_bound_is_above_the_estimate_and_grows_with_what_changed(pair):
-    wrong, n = pair
-    assert wrong / n < upper_bound(wrong, n) or wrong == n
-    assert upper_bound(wrong, n) <= upper_bound(min(n, wrong + 1), n)
 
 
 def test_agreement_counts_answers_that_differ():
@@ -48,11 +30,103 @@ def test_accuracy_counts_what_is_lost_less_what_is_won():
     assert judge.loss([changed(0, 3)]) == (0.0, paired_bound(1, 1, 4))
 
 
+def test_a_group_counts_as_one():
+    """Four crops: three of one photo, one of another."""
+    crops = Judge([LOGITS], [4], group_of=np.array(["a", "a", "a", "b"]))
+    assert (crops.n, crops.groups) == (4, 2)
+    loss, bound = crops.loss([changed(0, 1, 2)])
+    assert (loss, bound) == (0.5, upper_bound(1, 2))
+    third = np.array([1 / 3, 0.0])
+    assert crops.loss([changed(0)]) == (pytest.approx(1 / 6), pytest.approx(share_bound(third)))
+
+
+def test_a_group_counts_as_one_with_labels():
+    crops = Judge([LOGITS], [4], labels=np.array([1, 0, 2, 0]), group_of=np.array([7, 7, 7, 3]))
+    assert crops.loss([changed(3)]) == (0.5, paired_bound(1, 0, 2))
+
+
+def test_the_divergence_of_a_group_is_the_mean_of_its_samples():
+    one = Judge([LOGITS], [4]).divergence([changed(0)])
+    grouped = Judge([LOGITS], [4], group_of=np.array([0, 1, 1, 1])).divergence([changed(0)])
+    assert one > 0
+    assert grouped == pytest.approx(2 * one)
+
+
+def mean_of_the_largest(outputs, labels):
+    return float(outputs["y"].max(axis=1).mean())
+
+
 def test_a_metric_is_bounded_by_resampling():
-    judge = Judge([LOGITS], [4], np.zeros(4), metric=lambda outputs, labels: float(outputs["y"].max(axis=1).mean()))
+    judge = Judge([LOGITS], [4], np.zeros(4), metric=mean_of_the_largest)
     loss, bound = judge.loss([{"y": LOGITS["y"] * np.float32(0.5)}])
+    assert judge.name == "mean_of_the_largest"
     assert loss == pytest.approx(0.325)
     assert loss <= bound <= 0.5
+
+
+def test_a_metric_without_labels_is_given_what_the_uncut_model_says():
+    def alike(outputs, wanted):
+        return float((outputs["y"] == wanted["y"]).mean())
+
+    judge = Judge([LOGITS], [4], metric=alike)
+    assert judge.loss([LOGITS]) == (0, 0)
+    assert judge.loss([changed(0)])[0] == pytest.approx(0.25, abs=0.1)
+
+
+def test_a_metric_is_resampled_group_by_group():
+    seen = set()
+
+    def sizes(outputs, labels):
+        seen.add(
+            tuple(np.unique(labels, return_counts=True)[1] // np.array([3 if label == 5 else 1 for label in np.unique(labels)]))
+        )
+        return 0.0
+
+    groups = np.array([5, 5, 5, 1])
+    Judge([LOGITS], [4], groups, metric=sizes, group_of=groups).loss([LOGITS])
+    assert seen == {(1, 1), (2,)}  # never a part of a photo
+
+
+def test_finds_of_any_number_are_given_to_a_metric_one_by_one():
+    found = [{"boxes": np.ones((n, 4))} for n in (2, 0, 3)]
+
+    def recall(outputs, wanted):
+        return sum(len(boxes) for boxes in outputs["boxes"]) / max(1, sum(len(boxes) for boxes in wanted["boxes"]))
+
+    judge = Judge(found, [1, 1, 1], metric=recall)
+    assert judge.loss([found[1], *found[1:]])[0] == pytest.approx(2 / 5)
+
+
+@pytest.mark.parametrize(
+    ("metric", "says"),
+    [(lambda outputs, labels: np.nan, "gave nan"), (lambda outputs, labels: outputs["x"], "failed: KeyError: 'x'")],
+)
+def test_a_metric_that_does_not_work_is_refused_at_once(metric, says):
+    with pytest.raises(InvalidInput, match=says):
+        Judge([LOGITS], [4], metric=metric)
+
+
+def test_resamples_without_a_score_are_left_out():
+    """Such as those with one class only."""
+
+    def needs_both(outputs, labels):
+        return float(outputs["y"].mean()) if len(set(labels)) == 2 else np.nan
+
+    judge = Judge([LOGITS], [4], np.array([0, 1, 0, 1]), metric=needs_both)
+    assert judge.loss([LOGITS]) == (0, 0)
+    alone = Judge([LOGITS], [4], np.array([0, 1, 1, 1]), metric=lambda outputs, labels: 1.0 if 0 in labels else np.nan)
+    assert alone.loss([LOGITS]) == (0, 0)
+
+
+def test_a_metric_that_has_no_score_for_most_resamples_needs_more_samples():
+    judge = Judge([LOGITS], [4], np.arange(4), metric=lambda outputs, labels: 1.0 if len(set(labels)) == 4 else np.nan)
+    with pytest.raises(InvalidInput, match="give more samples"):
+        judge.loss([LOGITS])
+
+
+def test_a_plan_without_a_score_scores_nothing():
+    judge = Judge([LOGITS], [4], metric=lambda outputs, wanted: 0.75 if outputs["y"].any() else np.nan)
+    assert judge.loss([{"y": np.zeros_like(LOGITS["y"])}]) == (0.75, 0.75)
 
 
 def test_the_answer_is_the_largest_of_the_first_float_output():

@@ -47,7 +47,7 @@ def load_metric(path: str) -> Metric:
         InvalidInput: there is none; says what is missing.
     """
     module_name, colon, name = path.partition(":")
-    if not (module_name and colon and name.isidentifier()):
+    if not (colon and all(map(str.isidentifier, (*module_name.split("."), name)))):
         raise InvalidInput(f"--metric {path}: write module:function, for example quality:f1 for f1 in quality.py")
     module = _module(module_name, path)
     function = getattr(module, name, None)

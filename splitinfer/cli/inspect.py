@@ -158,12 +158,13 @@ def _print(bundle: Bundle) -> None:
         click.echo(line)
 
 
-def _leak(leak: Mapping[str, float | None] | None) -> str | None:
+def _leak(leak: Mapping[str, Any] | None) -> str | None:
     """How well the input was rebuilt from what crosses: SSIM where it is a picture, and PSNR."""
     if leak is None:
         return None
-    ssim = "" if leak["ssim"] is None else f"{leak['ssim']:.2f}, "
-    return f">= {ssim}{leak['psnr_db']:.0f} dB"
+    # Rounded down: it is said to be at least so much.
+    ssim = "" if leak["ssim"] is None else f"{int(100 * leak['ssim']) / 100:.2f}, "
+    return f">= {ssim}{int(leak['psnr_db'])} dB"
 
 
 def about_scores(bundle: Bundle, wished: float = LOSS_WISHED) -> Iterator[str]:

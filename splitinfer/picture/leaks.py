@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import floor
 
 from splitinfer.picture.markup import Markup, label, tag
 from splitinfer.picture.numbers import brief
@@ -10,6 +11,11 @@ from splitinfer.plan import Leak
 
 METER_WIDTH, METER_HEIGHT = 84.0, 7.0
 EXACT_DB = 100.0
+
+
+def at_least(leak: Leak) -> str:
+    """SSIM where there is one, else PSNR; rounded down, since it is said to be at least so much."""
+    return f"≥ {int(leak.psnr_db)} dB" if leak.ssim is None else f"≥ {floor(100 * leak.ssim + 1e-9) / 100:.2f}"
 
 
 def leak_words(leak: Leak) -> str:
@@ -32,7 +38,7 @@ def meter(right: float, y: float, leaks: Sequence[Leak]) -> Markup:
         leaks: at least one.
     """
     worst = max(leaks, key=lambda leak: (leak.ssim or 0.0, leak.psnr_db))
-    words = f"leaks ≥ {brief(worst.psnr_db)} dB"
+    words = f"leaks {at_least(worst)}"
     if worst.ssim is None:
         return label(right, y + 4, words, "tiny", "end")
     left, top = right - METER_WIDTH, y - METER_HEIGHT / 2
@@ -45,5 +51,5 @@ def meter(right: float, y: float, leaks: Sequence[Leak]) -> Markup:
         tag("rect", x=left, width=METER_WIDTH, fill="var(--shade)", **bar),
         tag("rect", x=left, width=full, fill="var(--accent)", **bar),
         tag("line", x1=guess, x2=guess, y1=top - 3, y2=top + METER_HEIGHT + 3, stroke="var(--ink)", stroke_width=1.4),
-        label(left - 6, y + 4, f"leaks ≥ {worst.ssim:.2f}", "tiny", "end"),
+        label(left - 6, y + 4, words, "tiny", "end"),
     )

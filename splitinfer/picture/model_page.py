@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from splitinfer.bundle import FRONTIER_GRID, Bundle, frontier_loss
 from splitinfer.model import Cut, Model, TensorSpec
 from splitinfer.picture.boundaries import boundaries_plot, boundaries_table
+from splitinfer.picture.leaks import at_least
 from splitinfer.picture.markup import Markup, tag
 from splitinfer.picture.numbers import UNKNOWN, brief, millis, shape, share, size
 from splitinfer.picture.page import facts, note, page, table
@@ -209,5 +210,4 @@ def _leak(leak: Leak | None) -> str:
     """SSIM and PSNR of the rebuilt input."""
     if leak is None:
         return UNKNOWN
-    psnr = f"{leak.psnr_db:.0f} dB"
-    return f"≥ {psnr}" if leak.ssim is None else f"≥ {leak.ssim:.2f}, {psnr}"
+    return at_least(leak) if leak.ssim is None else f"{at_least(leak)}, {int(leak.psnr_db)} dB"

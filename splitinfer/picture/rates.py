@@ -93,7 +93,7 @@ def rates_plot(model: Model, scores: Scores, kept: str) -> Markup | None:
     axes = _Axes(min(nbytes), max(nbytes), floor, min(max(*losses, floor * 20), 1.0))
     cuts = shown(model, rated)
     rival = _front(row for row in rated if row[0].cut == 0)
-    width = (WIDTH - COLUMNS * GUTTER) / COLUMNS - LEFT
+    width = (WIDTH - (COLUMNS - 1) * GUTTER - 4) / COLUMNS - LEFT
     parts = []
     for at, cut in enumerate(cuts):
         left = at % COLUMNS * (LEFT + width + GUTTER) + LEFT

@@ -14,7 +14,7 @@ from math import prod
 
 import numpy as np
 
-from splitinfer.codec import FALLBACK, Coder, codec, table_key
+from splitinfer.codec import FALLBACK, Codec, Coder, codec, table_key
 from splitinfer.codec.picture import PictureCodec
 from splitinfer.errors import (
     CodecError,
@@ -35,6 +35,9 @@ LIMIT_BYTES = 64 << 20
 WIDER = "int8+zstd1"
 """Takes over where the plan's codec cannot code the values; without a table, so that each item's own range counts. Where it
 cannot either (they are not finite), `FALLBACK` does."""
+
+INTEGERS = "narrow+zstd1"
+"""Codes integers and truth values that the plan's codec does not suit. `FALLBACK`, which did before, is still read."""
 
 _OUTPUT_CODEC = "raw"
 _BOUND_MOST = 512
@@ -222,10 +225,13 @@ class Packer:
         return self._model.cuts[cut].tensors
 
     def _bind(self, cut: int, spec: TensorSpec, codec_id: str) -> tuple[_Bound, ...]:
-        """What may code a tensor under a plan, in this order: the plan's codec, and what takes over from one that loses."""
-        used = self._used(cut, spec, codec_id)
-        planned = used, codec(used).bind(spec, self._tables.get(table_key(cut, spec.name, used)))
-        may_depart = not (codec(used).lossless or spec.lossless_only)
+        """What may code a tensor under a plan, the first that can: the plan's codec, then what takes over from it."""
+        chosen = codec(codec_id)
+        if not self._suits(chosen, cut, spec):
+            ids = (INTEGERS, FALLBACK) if codec(INTEGERS).accepts(spec) else (FALLBACK,)
+            return tuple((id, codec(id).bind(spec)) for id in ids)
+        planned = codec_id, chosen.bind(spec, self._tables.get(table_key(cut, spec.name, codec_id)))
+        may_depart = not (chosen.lossless or spec.lossless_only)
         return (planned, *((id, codec(id).bind(spec)) for id in (WIDER, FALLBACK) if may_depart))
 
     def _readers(self, cut: int, spec: TensorSpec, codec_id: str) -> dict[str, Coder]:
@@ -235,11 +241,10 @@ class Packer:
         except CorruptBundle as error:
             raise UnknownCodec(f"this bundle has no table with which {codec_id!r} reads tensor {spec.name!r}") from error
 
-    def _used(self, cut: int, spec: TensorSpec, codec_id: str) -> str:
-        """The codec of a plan for a tensor, or the fallback: integers lose nothing, unless they are the picture at cut 0."""
-        chosen = codec(codec_id)
+    def _suits(self, chosen: Codec, cut: int, spec: TensorSpec) -> bool:
+        """Whether the codec of a plan codes a tensor: integers lose nothing, unless they are the picture at cut 0."""
         may_lose = not spec.lossless_only or (cut == 0 and spec.name == self._model.image_input)
-        return codec_id if chosen.accepts(spec) and (chosen.lossless or may_lose) else FALLBACK
+        return chosen.accepts(spec) and (chosen.lossless or may_lose)
 
     def _check_digest(self, payload: Payload) -> None:
         if payload.digest != self._model.digest:
@@ -254,11 +259,11 @@ class Packer:
 
 def _encode(spec: TensorSpec, coders: Sequence[_Bound], array: Array) -> tuple[Part, bool]:
     """The tensor in the first codec that can code its values, and whether that is the plan's. The last one codes all."""
-    *lossy, (last, lossless) = coders
-    for index, (used, coder) in enumerate(lossy):
+    *others, (last, lossless) = coders
+    for index, (used, coder) in enumerate(others):
         with suppress(Uncodable):
             return Part(spec.name, spec.dtype, array.shape, used, tuple(coder.encode(array))), index == 0
-    return Part(spec.name, spec.dtype, array.shape, last, tuple(lossless.encode(array))), not lossy
+    return Part(spec.name, spec.dtype, array.shape, last, tuple(lossless.encode(array))), not others
 
 
 def _check_part(spec: TensorSpec, part: Part, codec_ids: Collection[str]) -> None:

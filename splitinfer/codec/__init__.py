@@ -13,11 +13,14 @@ from splitinfer.codec.half import Half
 from splitinfer.codec.items import Chunk
 from splitinfer.codec.jpeg import Jpeg
 from splitinfer.codec.narrow import Narrow
+from splitinfer.codec.pcm16 import Pcm16, Pcm16Zstd
 from splitinfer.codec.png import Png
 from splitinfer.codec.protocol import Codec, Coder
 from splitinfer.codec.raw import Raw
 from splitinfer.codec.registry import Family, Registry, Steps
 from splitinfer.codec.shuffle import Shuffle
+from splitinfer.codec.ulaw import Ulaw
+from splitinfer.codec.waveform import may_be_sound
 from splitinfer.codec.webp import WebP
 from splitinfer.errors import UnknownCodec
 from splitinfer.model import Cut
@@ -40,6 +43,7 @@ _FLOATS = (
     "int2d+zstd1",
 )
 _IMAGE = ("raw", "png", "jpeg:98", "jpeg:95", "jpeg:90", "jpeg:75", "webp:98", "webp:90", "webp:75")
+_SOUND = ("pcm16", "pcm16+zstd1", "ulaw", "ulaw+zstd1")
 _OTHERS = ("raw", "narrow", "narrow+zstd1")
 """What is offered for each kind of tensor, best answers first. Packed symbols of six bits alone, say, decode but are never the
 best plan."""
@@ -65,6 +69,8 @@ FAMILIES = (
     *(_quantiser(f"int{bits}d", PerDimension, bits) for bits in (8, 6, 4, 3, 2)),
     Family("shuffle", lambda _: Shuffle(compressed=False), with_zstd=lambda _: Shuffle(compressed=True)),
     Family("narrow", lambda _: Narrow(compressed=False), with_zstd=lambda _: Narrow(compressed=True)),
+    Family("pcm16", lambda _: Pcm16(), with_zstd=lambda _: Pcm16Zstd()),
+    Family("ulaw", lambda _: Ulaw()),
     Family("png", lambda _: Png()),
     Family("jpeg", lambda quality: Jpeg(int(quality)), _QUALITY),
     Family("webp", lambda quality: WebP(int(quality)), _QUALITY),
@@ -111,7 +117,8 @@ def codecs_for(cut: Cut, image: str | None = None) -> tuple[Codec, ...]:
         return tuple(c for c in map(codec, _IMAGE) if c.id == "raw" or (picture.installed() and c.accepts(pictures[0])))
     floats = [t for t in cut.tensors if not t.lossless_only]
     if floats:
-        return tuple(c for c in map(codec, _FLOATS) if any(map(c.accepts, floats)))
+        ids = _SOUND if cut.index == 0 and any(map(may_be_sound, floats)) else ()
+        return tuple(c for c in map(codec, (*_FLOATS, *ids)) if any(map(c.accepts, floats)))
     return tuple(map(codec, _OTHERS))
 
 

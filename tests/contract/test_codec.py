@@ -86,6 +86,18 @@ TestShuffleZstd = suite("shuffle+zstd1")
 TestNarrow = suite("narrow")
 TestNarrowZstd = suite("narrow+zstd1")
 
+
+def sound(id: str, most: float) -> type[CodecConformance]:
+    """Values from -16 to 16, steps of 1/2048 of them; calibrated with what is tested, since louder ones are refused."""
+    samples = {"samples": lambda self, spec: [np.full_like(self.values(spec), 16)]}
+    return type("Test", (suite(id, lambda array: most),), samples)
+
+
+TestPcm16 = sound("pcm16", 1 / 2048)
+TestPcm16Zstd = sound("pcm16+zstd1", 1 / 2048)
+TestUlaw = sound("ulaw", 16 / 32)
+TestUlawZstd = sound("ulaw+zstd1", 16 / 32)
+
 # A picture file may do without its end marker and checksum, and what follows its end is not read.
 TestPng = suite("png", tail_bytes=24)
 TestJpeg = suite("jpeg:75", pixels(24), tail_bytes=24)

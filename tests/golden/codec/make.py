@@ -56,7 +56,7 @@ def write(made: Codec, array: Array) -> None:
     path, spec = path_of(made.id, array), spec_of(array)
     if path.exists() or not made.accepts(spec):
         return
-    samples = [numbers(spec.dtype, seed)[:1] for seed in range(8)]
+    samples = [numbers(spec.dtype, seed)[:1].reshape(1, *array.shape[1:]) for seed in range(8)]
     table = made.calibrate(spec, samples) if made.needs_table else None
     coder = made.bind(spec, table)
     chunks = coder.encode(array)
@@ -75,6 +75,7 @@ def main() -> None:
     for made in every_codec():
         for dtype in DTYPES:
             write(made, numbers(dtype))
+            write(made, numbers(dtype).reshape(SHAPE[0], -1))  # for codecs of rows
         write(made, pictures())
 
 

@@ -324,12 +324,18 @@ class LiveProfile:
         self._segments: dict[int, deque[float]] = {}
         self._encodes: dict[Plan, deque[float]] = {}
 
-    def observe(self, plan: Plan, segment_ms: Sequence[float | None], encode_ms: float) -> bool:
-        """Takes the times of one request in; True if `profile` is another one now. It is looked at every `KEEP` requests."""
+    def observe(self, plan: Plan, segment_ms: Sequence[float | None], encode_ms: float | None) -> bool:
+        """Takes the times of one request in; True if `profile` is another one now. It is looked at every `KEEP` requests.
+
+        Args:
+            plan: that was carried out.
+            segment_ms: of each segment; None where it did not run here.
+            encode_ms: None = not of the plan's codec alone.
+        """
         for index, (ms, reference) in enumerate(zip(segment_ms, self._base.segment_ms, strict=False)):
             if ms is not None and reference and _is_time(ms):
                 self._segments.setdefault(index, deque(maxlen=self.KEEP)).append(ms)
-        if plan in self._base.encode_ms and _is_time(encode_ms):
+        if plan in self._base.encode_ms and encode_ms is not None and _is_time(encode_ms):
             self._encodes.setdefault(plan, deque(maxlen=self.KEEP)).append(encode_ms)
         self._requests += 1
         if self._requests % self.KEEP:

@@ -328,7 +328,7 @@ class Scheduler:
         if self._ready is None or self._live is None:
             return []
         said = self._inputs_seen(event, now_ms)
-        if not self._live.observe(event.plan, event.segment_ms, event.cost.encode_ms):
+        if not self._live.observe(event.plan, event.segment_ms, None if event.departed else event.cost.encode_ms):
             return said + self._requested(now_ms)
         self._exploration.requested = True
         self.table = Table(offers(self._ready.model, self._live.profile, self._ready.scorecard), self._power)

@@ -283,6 +283,17 @@ def test_a_drift_is_said_once_and_counts_for_its_model_only() -> None:
     assert not made.conditions.drifted
 
 
+def test_the_time_that_another_codec_took_is_not_the_plans() -> None:
+    for departed, encode_ms in (((), 50.0), (("t1",), 1.0)):
+        made = Scheduler(Static(MIDDLE))
+        made.handle(ready(), 0.0)
+        for at_ms in range(10):
+            event = Inferred(MIDDLE, Cost(encode_ms=50.0), Outcome.REMOTE, (60.0,), departed=departed)
+            made.handle(event, float(at_ms))
+        assert made.profile is not None
+        assert made.profile.encode_ms[MIDDLE] == encode_ms
+
+
 def test_a_fixed_plan_stays_while_inputs_drift() -> None:
     made = Scheduler(Static(MIDDLE))
     for at_ms, event in enumerate((ready(), odd(), odd(), odd())):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from math import nan
 from pathlib import Path
@@ -109,7 +109,7 @@ def _row(what: str, split: Split, items: Items, goal: bool, tell: Callable[[str]
         told(rival),
         value,
         len(items.reporting),
-        curve.error_of_ratio(points, [rival], curve.agreement(AGREEMENT_MIN), items.groups),
+        curve.error_of_ratio(points, [replace(rival, agrees=np.ones_like(rival.agrees))], bar, items.groups),
     )
 
 

@@ -63,11 +63,10 @@ class Clip:
 def measure(subject: Subject) -> list[Row]:
     """One row: the fewest bytes a frame that change the area by no more than allowed."""
     with tempfile.TemporaryDirectory() as folder:
-        options = BuildOptions(cuts=(BEFORE_RECURRENT,), codecs=("raw",))
-        listener = Listener(OrtEngine(build(silero(NETWORK, Path(folder)), Path(folder, "built.bundle"), options)))
+        hears = listener(silero(NETWORK, Path(folder)), Path(folder, "built.bundle"))
         clips = [clip(number) for number in range(_CLIPS)]
-        crossing = [listener.head(one) for one in clips]
-        return [_row(subject, listener, clips[1::2], crossing[0::2], crossing[1::2])]
+        crossing = [hears.head(one) for one in clips]
+        return [_row(subject, hears, clips[1::2], crossing[0::2], crossing[1::2])]
 
 
 class Listener:
@@ -88,16 +87,36 @@ class Listener:
             found.append(crossing[BEFORE_RECURRENT])
         return found
 
+    def states(self, heard: Clip) -> list[Array]:
+        """The state before each frame."""
+        found = [self._given["state"]]
+        for features in self.head(heard):
+            found.append(self._after(features, found[-1])["stateN"])
+        return found[:-1]
+
     def tail(self, arrived: Sequence[Array]) -> Floats:
         """The probability of speech of each frame of a clip."""
         state = self._given["state"]
         found = []
         for features in arrived:
-            held = self._engine.hold(1, {**self._beside, BEFORE_RECURRENT: features, "state": state})
-            outputs = self._engine.run(1, self._engine.model.n, held).outputs()
+            outputs = self._after(features, state)
             state = outputs["stateN"]
             found.append(float(outputs["output"].ravel()[0]))
         return np.array(found, np.float32)
+
+    def _after(self, features: Array, state: Array) -> Tensors:
+        held = self._engine.hold(1, {**self._beside, BEFORE_RECURRENT: features, "state": state})
+        return self._engine.run(1, self._engine.model.n, held).outputs()
+
+
+def listener(path: Path, out: Path) -> Listener:
+    """The network of a file, cut before the recurrent part.
+
+    Args:
+        path: of the network.
+        out: where its bundle goes.
+    """
+    return Listener(OrtEngine(build(path, out, BuildOptions(cuts=(BEFORE_RECURRENT,), codecs=("raw",)))))
 
 
 def clip(number: int) -> Clip:
@@ -134,9 +153,9 @@ def area(scores: Floats, right: npt.NDArray[np.bool_]) -> float:
     return float((ranks[right].sum() - positive * (positive + 1) / 2) / (positive * (len(right) - positive)))
 
 
-def _row(subject: Subject, listener: Listener, clips: list[Clip], seen: list[list[Array]], sent: list[list[Array]]) -> Row:
+def _row(subject: Subject, hears: Listener, clips: list[Clip], seen: list[list[Array]], sent: list[list[Array]]) -> Row:
     right = np.concatenate([one.speech for one in clips])
-    whole = area(np.concatenate([listener.tail(one) for one in sent]), right)
+    whole = area(np.concatenate([hears.tail(one) for one in sent]), right)
     shape = sent[0][0].shape
     spec = TensorSpec(BEFORE_RECURRENT, "float32", (None, int(np.prod(shape))))
     every = [frame.reshape(1, -1) for one in seen for frame in one]
@@ -148,7 +167,7 @@ def _row(subject: Subject, listener: Listener, clips: list[Clip], seen: list[lis
         coded = [[coder.encode(frame.reshape(1, -1)) for frame in one] for one in sent]
         arrived = [[coder.decode(chunks, (1, spec.shape[1] or 0)).reshape(shape) for chunks in one] for one in coded]
         nbytes = float(np.mean([sum(map(len, chunks)) for one in coded for chunks in one]))
-        change = area(np.concatenate([listener.tail(one) for one in arrived]), right) - whole
+        change = area(np.concatenate([hears.tail(one) for one in arrived]), right) - whole
         subject.tell(f"    {id}: {nbytes:.1f} bytes a frame, area {change:+.4f}")
         if abs(change) <= CHANGE_MAX and (best is None or nbytes < best[0]):
             best = nbytes, id, change

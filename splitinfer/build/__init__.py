@@ -27,7 +27,7 @@ It is cut, checked and measured:
     check       every cut against the uncut model           walk        going from cut to cut
     measure     what samples and this machine say
     score       bytes and answers of every plan             answers     what counts as one, and how sure that is
-    reference   times on this machine
+    reference   times on this machine                   leak        how well the input can be rebuilt
 
 Below them all: nodes, names, schemas (what ONNX says of an operator) and elem_types.
 

@@ -11,6 +11,7 @@ from splitinfer.build.analyse import Analysis
 from splitinfer.build.answers import Judge
 from splitinfer.build.halves import Half, halves
 from splitinfer.build.options import BuildOptions
+from splitinfer.build.states import states
 from splitinfer.build.trial import Trial
 from splitinfer.build.walk import to_end
 from splitinfer.bundle import Bundle
@@ -28,7 +29,8 @@ def calibrate(analysis: Analysis, engine: OrtEngine, options: BuildOptions) -> d
         return {}
     options.tell("calibrate", 0, 1)
     choosing, _ = _halves(engine, options)
-    tables = score.calibrate(engine, score.Offered(engine.model, options.codecs), _feeds(analysis, engine, choosing))
+    offered = _offered(analysis, engine, options)
+    tables = score.calibrate(engine, offered, _feeds(analysis, engine, choosing))
     options.tell("calibrate", 1, 1)
     return tables
 
@@ -43,7 +45,7 @@ def measure(analysis: Analysis, bundle: Bundle, options: BuildOptions, trial: Tr
         trial: measures memory.
     """
     engine, packer = OrtEngine(bundle), Packer(bundle.model, bundle.tables)
-    offered = score.Offered(bundle.model, options.codecs, bundle.tables)
+    offered = replace(_offered(analysis, engine, options), tables=bundle.tables)
     judged = _judged(analysis, engine, options)
     feed = analysis.feeds[0]
     times = reference.profile(engine, packer, offered, feed, partial(options.tell, "profile"))
@@ -55,6 +57,11 @@ def measure(analysis: Analysis, bundle: Bundle, options: BuildOptions, trial: Tr
         card = _with_leaks(engine, packer, card, options)
     times = replace(_only(times, card), peak_bytes=_peaks(trial, bundle, feed))
     return bundle.save_scorecard(card).save_profile(times)
+
+
+def _offered(analysis: Analysis, engine: OrtEngine, options: BuildOptions) -> score.Offered:
+    feed = analysis.feeds[0]
+    return score.Offered(engine.model, options.codecs, states=states(feed, analysis.uncut(feed), options.states))
 
 
 def _only(times: Profile, card: Scorecard) -> Profile:

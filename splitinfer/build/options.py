@@ -33,6 +33,8 @@ class BuildOptions:
         cuts: "frontier", "all", or names of tensors, nodes or cuts.
         max_cuts: inner cuts that the frontier keeps.
         codecs: ids to measure and keep, wherever they code a tensor; None = measure those that fit, keep the Pareto front.
+        states: inputs that carry what an output said one step before; None = told from a run (`build.states`). Where one
+            crosses, only lossless codecs and `half` are measured, unless `codecs` says otherwise.
         target_runtime: the ONNX Runtime of the device where it is older than ours, as `Target.parse` takes it.
         device_max_bytes: leave out the segments past the longest head that fits in so many bytes; None = leave out none. The
             digest is the same, and the cloud needs a bundle that was built without.
@@ -50,6 +52,7 @@ class BuildOptions:
     cuts: str | tuple[str, ...] = "frontier"
     max_cuts: int = 6
     codecs: tuple[str, ...] | None = None
+    states: tuple[str, ...] | None = None
     target_runtime: str | None = None
     device_max_bytes: int | None = None
     overwrite: bool = False

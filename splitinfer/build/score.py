@@ -45,25 +45,32 @@ class Offered:
         model: what was cut.
         codecs: ids to measure wherever they code a tensor; None = those that fit.
         tables: of the bundle; without its table a codec that needs one is left out. None = not made yet.
+        states: inputs that carry a state (`build.states`): where one crosses, `half` is all that may lose something.
     """
 
     model: Model
     codecs: tuple[str, ...] | None = None
     tables: Mapping[str, bytes] | None = None
+    states: frozenset[str] = frozenset()
 
     def at(self, cut: Cut) -> tuple[Codec, ...]:
         """The codecs of a cut."""
         if self.codecs is not None:
             found = tuple(map(codec_named, self.codecs))
         else:
-            found = codecs_for(cut, image=self._image(cut))
-            if self.model.n > MANY_CUTS and cut.index > 0:
-                found = tuple(one for one in found if one.lossless or one.id in SHORT_LADDER)
+            fit = codecs_for(cut, image=self._image(cut))
+            found = tuple(one for one in fit if one.lossless or self._is_worth_a_try(cut, one))
         return tuple(one for one in found if self._codes(cut, one))
 
     def count(self) -> int:
         """How many plans there are, the one that sends nothing left out."""
         return sum(len(self.at(cut)) for cut in self.model.cuts)
+
+    def _is_worth_a_try(self, cut: Cut, one: Codec) -> bool:
+        """Whether somebody who asked for nothing would like to know what it loses."""
+        if any(spec.name in self.states for spec in cut.tensors):
+            return one.id.startswith("half")
+        return self.model.n <= MANY_CUTS or cut.index == 0 or one.id in SHORT_LADDER
 
     def _codes(self, cut: Cut, one: Codec) -> bool:
         """Whether it treats a tensor in a way of its own, and has the tables for that."""

@@ -40,6 +40,9 @@ if TYPE_CHECKING:
     help="Say how many samples it takes to be sure of an accuracy loss of at most this.",
 )
 @click.option("--max-cuts", default=6, show_default=True, help="Inner cuts that the frontier keeps.")
+@click.option(
+    "--state", "states", multiple=True, help="Input that carries what an output said before; default: told from a run."
+)
 @click.option("--target-runtime", metavar="VERSION", help='ONNX Runtime of the device where it is older: "1.17", or "web".')
 @click.option(
     "--device-max-mb",
@@ -69,6 +72,7 @@ def command(model: Path, out: Path, **given: Any) -> int:
             image_input=_image_input(given["image"]) if given["image"] else None,
             cuts=given["cuts"] or given["all_cuts"],
             max_cuts=given["max_cuts"],
+            states=given["states"] or None,
             target_runtime=given["target_runtime"],
             device_max_bytes=given["device_max_bytes"],
             overwrite=given["force"],

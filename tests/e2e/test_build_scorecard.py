@@ -5,9 +5,12 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
-from onnx import helper
+from onnx import helper, numpy_helper
 
 from splitinfer.build import BuildOptions, ImageInput, build
+from splitinfer.build.score import SHORT_LADDER
+from splitinfer.build.walk import MANY_CUTS
+from splitinfer.codec import codec
 from splitinfer.plan import Plan
 from tests import models
 
@@ -156,7 +159,9 @@ def test_an_image_has_codecs_of_its_own(tmp_path):
     scores = {plan.codec: score for plan, score in bundle.scorecard.scores.items() if plan.cut == 0}
     assert {"raw", "png"} < scores.keys()
     assert scores["png"].accuracy_loss == 0
-    assert any(score.bytes_p50 < scores["png"].bytes_p50 for codec, score in scores.items() if codec.startswith(("jpeg", "webp")))
+    assert any(
+        score.bytes_p50 < scores["png"].bytes_p50 for codec, score in scores.items() if codec.startswith(("jpeg", "webp"))
+    )
 
 
 def test_the_reference_profile_covers_segments_tails_and_plans(bundle):
@@ -174,3 +179,77 @@ def test_progress_is_told_stage_by_stage(tmp_path):
     scored(tmp_path, progress=lambda stage, done, total: told.update({stage: (done, total)}))
     assert list(told) == ["load", "cut", "check", "calibrate", "profile", "score"]
     assert all(done == total for done, total in told.values())
+
+
+def test_groups_are_not_divided_and_count_as_one(tmp_path):
+    groups = np.repeat(["dawn", "noon", "dusk"], 4)
+    scores = scored(tmp_path, groups=groups, codecs=("raw", "int8")).scorecard.scores
+    assert {(score.n, score.groups) for score in scores.values()} == {(4, 1)}
+    assert scores[Plan(1, "int8")].accuracy_loss_bound >= 0.95  # one photo, however many crops
+
+
+def test_no_plan_is_kept_that_another_makes_superfluous(bundle):
+    scores = {plan: score for plan, score in bundle.scorecard.scores.items() if not codec(plan.codec).lossless}
+    assert bundle.scorecard.dropped > 0
+
+    def figures(plan):
+        score = scores[plan]
+        coding_ms = bundle.profile.encode_ms[plan] + bundle.profile.decode_ms[plan]
+        return score.bytes_p50, score.accuracy_loss, score.accuracy_loss_bound, coding_ms
+
+    for plan in scores:
+        rivals = [figures(other) for other in scores if other.cut == plan.cut and other != plan]
+        assert not any(all(a <= b for a, b in zip(rival, figures(plan), strict=True)) for rival in rivals), plan
+
+
+def test_codecs_that_are_asked_for_are_kept_wherever_they_code_something(bundle, tmp_path):
+    card = scored(tmp_path, codecs=("int8+zstd1", "int8")).scorecard
+    assert card.scores.keys() == {Plan(cut, name) for cut in range(3) for name in ("int8", "int8+zstd1")}
+    assert card.dropped == 0
+
+
+def told_by_row(row: np.ndarray) -> onnx.ModelProto:
+    """Says which of 32 pixels of a photo is the largest, in one row of it."""
+    rows = [
+        numpy_helper.from_array(np.array(row, np.int64), "row"),
+        numpy_helper.from_array(np.array([0, -1], np.int64), "flat"),
+    ]
+    nodes = [helper.make_node("Gather", ["x", "row"], ["a"], axis=2), models.relu("a", "b")]
+    nodes += [
+        helper.make_node("ReduceMean", ["b"], ["c"], axes=[1], keepdims=0),
+        helper.make_node("Reshape", ["c", "flat"], ["y"]),
+    ]
+    return models.model(nodes, {"x": (models.FLOAT, ["N", 3, 32, 32])}, {"y": (models.FLOAT, ["N", 32])}, rows)
+
+
+def test_coarser_steps_are_not_measured_where_one_changes_far_too_much(tmp_path):
+    photos = np.random.default_rng(3).integers(100, 130, (16, 32, 32, 3), dtype=np.uint8)
+    options = {"samples": {"x": photos}, "image_input": ImageInput("x"), "cuts": ("b",)}
+    card = scored(tmp_path, told_by_row([7]), **options).scorecard
+    jpegs = {plan.codec: score.accuracy_loss for plan, score in card.scores.items() if plan.codec.startswith("jpeg")}
+    assert "jpeg:75" not in jpegs
+    assert sum(loss > 0.2 for loss in jpegs.values()) <= 1
+    (tmp_path / "asked").mkdir()
+    asked = scored(tmp_path / "asked", told_by_row([7]), codecs=("jpeg:95", "jpeg:75"), **options).scorecard
+    assert asked.scores[Plan(0, "jpeg:75")].accuracy_loss > 0.2
+
+
+def test_inner_cuts_of_a_model_with_many_have_a_short_ladder(tmp_path):
+    names = ["x", *(f"t{i}" for i in range(1, 20)), "y"]
+    nodes = [helper.make_node("Tanh", [names[i]], [names[i + 1]]) for i in range(20)]
+    ends = {"x": (models.FLOAT, ["N", 6])}, {"y": (models.FLOAT, ["N", 6])}
+    samples = {"x": np.random.default_rng(6).standard_normal((N, 6)).astype(np.float32)}
+    bundle = scored(tmp_path, models.model(nodes, *ends), samples=samples, cuts="all")
+    ids = {plan.codec for plan in bundle.scorecard.scores if plan.cut > 0}
+    assert bundle.model.n > MANY_CUTS
+    assert {id for id in ids if not codec(id).lossless} <= set(SHORT_LADDER)
+
+
+@pytest.mark.parametrize("metric", [None, lambda outputs, wanted: float((outputs["y"] == wanted["y"]).mean())])
+def test_several_tails_at_once_give_what_one_gives(tmp_path, monkeypatch, metric):
+    cards = []
+    for workers in (1, 4):
+        monkeypatch.setattr("splitinfer.build.score.WORKERS", workers)
+        (tmp_path / str(workers)).mkdir()
+        cards.append(scored(tmp_path / str(workers), codecs=LADDER, metric=metric).scorecard)
+    assert cards[0] == cards[1]

@@ -1,7 +1,7 @@
 """What fuzzing starts from: a payload of every codec at every cut, the golden bytes, and what earlier runs have found.
 
-    python -m tests.fuzz.seeds DIR        writes them, a file each
-    python -m tests.fuzz.seeds --keep DIR keeps what a run left in DIR, and reaches what is not reached yet, in corpus.jsonl
+    python -m tests.fuzz.seeds DIR           writes them, a file each
+    python -m tests.fuzz.seeds --keep DIR    adds what a run over them has found since, where it is short, to corpus.jsonl
 
 Lines of `corpus.jsonl` name codec and cut, because their numbers change whenever a codec is added.
 """
@@ -21,6 +21,7 @@ from tests.fuzz.target import SPECS, Case, cases, describe, packer
 
 CORPUS = Path(__file__).parent / "corpus.jsonl"
 GOLDEN = Path(__file__).parents[1] / "golden" / "codec"
+_SHORT_BYTES = 160
 
 
 def seeds() -> Iterator[bytes]:
@@ -68,11 +69,11 @@ def write(folder: Path) -> int:
 
 
 def keep(folder: Path) -> None:
-    """Adds what lies in a folder to the corpus."""
+    """Adds what a run has left in the folder to the corpus."""
+    known = set(seeds())
     lines = set(CORPUS.read_text(encoding="utf-8").splitlines())
-    for path in sorted(folder.iterdir()):
-        data = path.read_bytes()
-        if len(data) >= 2:
+    for data in (path.read_bytes() for path in sorted(folder.iterdir())):
+        if 2 <= len(data) <= _SHORT_BYTES and data not in known:
             case = cases()[int.from_bytes(data[:2], "little") % len(cases())]
             lines.add(json.dumps([case.codec, case.cut, data[2:].hex()]))
     CORPUS.write_text("\n".join(sorted(lines)) + "\n", encoding="utf-8")

@@ -17,7 +17,7 @@ import numpy as np
 import zstandard
 
 from splitinfer.codec import FAMILIES, codec, table_key
-from splitinfer.errors import CodecError, DigestMismatch, InvalidCut, UnknownCodec
+from splitinfer.errors import CodecError, CorruptBundle, DigestMismatch, InvalidCut, UnknownCodec
 from splitinfer.model import Array, Cut, Digest, Model, Segment, TensorSpec
 from splitinfer.payload import Packer, Part, Payload
 from splitinfer.testing import specimens
@@ -96,6 +96,16 @@ def packer() -> Packer:
     return Packer(model, tables, LIMIT_BYTES)
 
 
+@cache
+def used(case: Case) -> str:
+    """What a tensor is coded with under the plan; integers keep a codec without loss."""
+    try:
+        packed = packer().pack(case.cut, case.codec, {case.spec.name: specimens.values(case.spec, 2, 0)})
+    except CorruptBundle:  # no table
+        return case.codec
+    return packed.parts[0].codec
+
+
 def describe(case: Case, batch: int, chunks: Sequence[bytes], tweak: int = 0) -> bytes:
     """The bytes that describe a payload."""
     lengths = b"".join(_LENGTH.pack(len(chunk)) for chunk in chunks[:-1])
@@ -111,8 +121,7 @@ def payload_of(data: bytes) -> Payload | None:
     chunks = _chunks(data[_HEAD.size :], count % 8)
     if tweak & _COMPRESS:
         chunks = [zstandard.ZstdCompressor(1).compress(chunk) for chunk in chunks]
-    used = packer()._used(case.cut, case.spec, case.codec)
-    part = Part(case.spec.name, case.spec.dtype, _shape(case.spec, batch), used, tuple(map(memoryview, chunks)))
+    part = Part(case.spec.name, case.spec.dtype, _shape(case.spec, batch), used(case), tuple(map(memoryview, chunks)))
     return _tweaked(Payload(DIGEST, case.cut, case.codec, (part,)), tweak & ~_COMPRESS)
 
 

@@ -16,7 +16,7 @@ from splitinfer.errors import UnknownCodec
 from splitinfer.model import Array, TensorSpec
 
 HERE = Path(__file__).parent
-DTYPES = ("float32", "float16", "bool", "int64", "uint8")
+DTYPES = ("float32", "bool", "int64", "uint8")
 SHAPE = (2, 3, 7)
 """Two items of an odd number of values, so that the last byte of packed symbols is not full."""
 

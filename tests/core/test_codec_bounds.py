@@ -6,6 +6,7 @@ import io
 import struct
 import subprocess
 import sys
+import weakref
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 
@@ -15,8 +16,11 @@ import zstandard
 from PIL import Image
 
 from splitinfer.codec import codec
-from splitinfer.errors import CodecError, CorruptPayload, MissingExtra, PayloadTooLarge
-from splitinfer.model import TensorSpec
+from splitinfer.codec.items import ItemCoder
+from splitinfer.codec.raw import Raw
+from splitinfer.errors import CodecError, CorruptPayload, MissingExtra, PayloadTooLarge, UnknownCodec
+from splitinfer.model import Cut, Digest, Model, Segment, TensorSpec
+from splitinfer.payload import Packer, Part, Payload
 
 SPEC = TensorSpec("t", "float32", (None, 256))
 IMAGE = TensorSpec("image", "uint8", (None, 16, 16, 3))
@@ -100,6 +104,43 @@ def test_many_threads_share_a_coder() -> None:
 
     with ThreadPoolExecutor(4) as threads:
         assert all(threads.map(right, range(4)))
+
+
+# -- what strangers ask for -------------------------------------------------------------------------------------------
+
+
+def packer() -> Packer:
+    cuts = (Cut(0, "a" * 12, "in", (SPEC,), 0.0), Cut(1, "b" * 12, "end", (), 1.0))
+    segments = (Segment(0, "0" * 64, 1, 1, 1, (), ()),)
+    return Packer(Model(Digest("ab" * 32), "m", "1", (SPEC,), (), cuts, segments, frozenset({0})))
+
+
+def asked_for(id: str) -> Payload:
+    part = Part(SPEC.name, SPEC.dtype, (1, 256), id, (bytes(1024),))
+    return Payload(Digest("ab" * 32), 0, id, (part,))
+
+
+def test_a_codec_whose_table_is_not_here_is_an_unknown_one() -> None:
+    assert codec("int4d").needs_table
+    with pytest.raises(UnknownCodec, match="no table"):
+        packer().unpack(asked_for("int4d"))
+
+
+def test_coders_are_not_kept_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A codec with a step has as many ids as a stranger likes."""
+    bound = []
+
+    class Stepped(Raw):
+        def bind(self, spec: TensorSpec, table: bytes | None = None) -> ItemCoder:
+            bound.append(weakref.ref(coder := super().bind(spec, table)))
+            return coder
+
+    monkeypatch.setattr("splitinfer.payload.codec", lambda id: Stepped())
+    hostile = packer()
+    for step in range(1000):
+        assert hostile.unpack(asked_for(f"mine:{step}"))["t"].shape == (1, 256)
+    assert len(bound) >= 1000
+    assert sum(coder() is not None for coder in bound) <= 520
 
 
 # -- pictures ---------------------------------------------------------------------------------------------------------

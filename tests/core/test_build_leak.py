@@ -67,6 +67,22 @@ def test_what_is_the_same_for_all_shows_nothing():
     assert found.psnr_db == pytest.approx(found.baseline_psnr_db, abs=0.2)
 
 
+@pytest.mark.parametrize("odd", [np.nan, np.inf, -np.inf, -3.4e38])
+@pytest.mark.parametrize("shape", [(16, 16, 16), (4096,)])
+def test_values_that_are_not_finite_or_enormous_stop_nobody(shape, odd):
+    inputs = pictures(40).astype(np.float32)
+
+    def spoilt(item: Array) -> Array:
+        sent = mixed(item)
+        sent[0, :2] = odd
+        return sent.reshape(shape)
+
+    found = leaks(inputs, spoilt, model("float32", None))
+    assert found.baseline_psnr_db < found.psnr_db < EXACT_DB
+    inputs[:, 0, 0] = odd
+    assert np.isfinite(leaks(inputs, lambda item: mixed(np.ones_like(item)), model("float32", None)).psnr_db)
+
+
 def test_the_coarser_the_codec_the_less_is_shown():
     steps = [
         leaks(pictures(48), lambda item, step=step: np.round(mixed(item) / step) * step) for step in (0.01, 1.0, 4.0, 100.0)

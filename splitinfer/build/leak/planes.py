@@ -13,8 +13,17 @@ from splitinfer.model import Array
 
 Floats = npt.NDArray[np.float32]
 
+_LARGEST = np.float32(1e9)
 COLOURS = 4
 """A picture has at most so many channels."""
+
+
+def numbers(array: Array) -> Floats:
+    """Values to compute with: what is not finite is 0, and what is very large (masks are) stays below 1e9."""
+    with np.errstate(over="ignore"):  # of float64, what float32 does not hold
+        values = array.astype(np.float32, order="C")
+    values[~np.isfinite(values)] = 0
+    return np.clip(values, -_LARGEST, _LARGEST, out=values)
 
 
 def single(array: Array) -> Array:
@@ -25,7 +34,7 @@ def single(array: Array) -> Array:
 def line(item: Array) -> Floats:
     """An item that is no picture as a plane of width 1: its first axis is the height."""
     slim = np.atleast_1d(np.squeeze(item))
-    return slim.reshape(len(slim), 1, -1).astype(np.float32)
+    return numbers(slim).reshape(len(slim), 1, -1)
 
 
 def drawn(count: int, most: int) -> npt.NDArray[np.intp]:
@@ -46,7 +55,7 @@ def picture(item: Array, side: int) -> Floats | None:
         for axes in ((0, 1, 2), (1, 2, 0)):
             height, width, channels = (item.shape[axis] for axis in axes)
             if channels <= COLOURS and min(height, width) >= side:
-                return item.transpose(axes).astype(np.float32)
+                return numbers(item.transpose(axes))
     return None
 
 
@@ -64,11 +73,11 @@ def feature_map(item: Array, height: int, width: int) -> Floats | None:
     if item.ndim == 2 and height == width:
         side = isqrt(len(item))
         if side > 1 and len(item) - side * side in (0, 1):
-            return item[len(item) - side * side :].reshape(side, side, -1).astype(np.float32)
+            return numbers(item[len(item) - side * side :].reshape(side, side, -1))
     if item.ndim == 3:
         last = _alike(item.shape[:2], height, width) and not _alike(item.shape[1:], height, width)
         axes = (0, 1, 2) if last else (1, 2, 0)
-        map = item.transpose(axes).astype(np.float32)
+        map = numbers(item.transpose(axes))
         return map if min(map.shape[:2]) > 1 else None
     return None
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from splitinfer.build.leak.planes import Floats, drawn, line, resized, single
+from splitinfer.build.leak.planes import Floats, drawn, line, numbers, resized, single
 from splitinfer.build.leak.ridge import Attempt, fit, held_out
 from splitinfer.build.leak.secret import Secret
 from splitinfer.model import Array, Tensors
@@ -49,7 +49,7 @@ def _columns(crossed: Sequence[Tensors], known: int) -> Iterator[Floats]:
     for name, first in crossed[0].items():
         chosen = drawn(first.size, max(COLUMNS * first.size // max(total, 1), 1))
         items = [_like(single(tensors[name]), single(first)) for tensors in crossed]
-        rows = [item.ravel()[chosen].astype(np.float32) for item in items if item is not None]
+        rows = [numbers(item.ravel()[chosen]) for item in items if item is not None]
         if len(rows) < len(crossed):
             continue
         columns = np.stack(rows)

@@ -156,7 +156,7 @@ def test_observers_hear_what_was_served_and_refused_and_cannot_do_harm(cloud: Cl
         ({"digest": "00" * 32}, grpc.StatusCode.NOT_FOUND, "UNKNOWN_DIGEST"),
         ({"cut": 3}, grpc.StatusCode.INVALID_ARGUMENT, "INVALID_CUT"),
         ({"cut": 4_000_000_000}, grpc.StatusCode.INVALID_ARGUMENT, "INVALID_CUT"),
-        ({"codec": "int5"}, grpc.StatusCode.INVALID_ARGUMENT, "UNKNOWN_CODEC"),
+        ({"codec": "int9"}, grpc.StatusCode.INVALID_ARGUMENT, "UNKNOWN_CODEC"),
         ({"parts": []}, grpc.StatusCode.INVALID_ARGUMENT, "CORRUPT_PAYLOAD"),
     ],
 )

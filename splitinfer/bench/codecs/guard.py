@@ -1,8 +1,8 @@
 """What the scorecard keeps away from: plans that look cheap and ruin the answers, and cuts where the coded input wins.
 
 Each network is built with samples as a user would, and the built-in policy chooses with 1 % of accuracy to spend, on links
-from slow to fast. Only plans that send something are asked about: on these machines the device is as fast as the cloud, and computing
-everything there would hide what would be sent.
+from slow to fast. Only plans that send something are asked about: where it is built the device is as fast as the cloud, and
+computing everything there would hide what would be sent.
 """
 
 from __future__ import annotations

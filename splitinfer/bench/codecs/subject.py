@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -49,7 +51,8 @@ class Subject:
     def __init__(self, given: Given, tell: Callable[[str], None]) -> None:
         self.given = given
         self.tell = tell
-        self._folder = tempfile.TemporaryDirectory()
+        self._folder = Path(tempfile.mkdtemp())
+        weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
         self._splits: dict[str, Split] = {}
 
     @property
@@ -60,7 +63,7 @@ class Subject:
     @cached_property
     def path(self) -> Path:
         """Of the network's file."""
-        return self.given.model or save(LITE0, Path(self._folder.name))
+        return self.given.model or save(LITE0, self._folder)
 
     @cached_property
     def _halves(self) -> tuple[Photos, Photos]:
@@ -109,7 +112,7 @@ class Subject:
         if place.name not in self._splits:
             self.tell(f"  cutting {self.name} at {place}")
             options = BuildOptions(name=self.name, image_input=self.image, cuts=(place.name,), codecs=("raw",))
-            out = Path(self._folder.name, f"{len(self._splits)}.bundle")
+            out = Path(self._folder, f"{len(self._splits)}.bundle")
             self._splits[place.name] = Split(build(self.path, out, options))
         return self._splits[place.name]
 

@@ -136,7 +136,7 @@ class Packer:
         """Lets an already encoded picture cross at cut 0 as it is; its pixels are not touched.
 
         Args:
-            file: JPEG, PNG or WebP.
+            file: JPEG, PNG, WebP or AVIF.
             codec_id: of that format, "jpeg:90"; the quality is the plan's, the file may have another.
 
         Raises:

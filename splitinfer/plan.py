@@ -338,7 +338,7 @@ def _installed(codec_id: str) -> Codec | None:
         found = codec(codec_id)
     except UnknownCodec:
         return None
-    return None if isinstance(found, picture.PictureCodec) and not picture.installed() else found
+    return None if isinstance(found, picture.PictureCodec) and not found.installed() else found
 
 
 def objection(offer: Offer, budget: Budget) -> str | None:

@@ -6,14 +6,16 @@ network; an item of the batch is coded on its own, so that a batch in the cloud 
 
 from __future__ import annotations
 
-from splitinfer.codec import installed, picture
+from splitinfer.codec import installed
 from splitinfer.codec.affine import Affine
+from splitinfer.codec.avif import Avif
 from splitinfer.codec.dimension import PerDimension
 from splitinfer.codec.half import Half
 from splitinfer.codec.items import Chunk
 from splitinfer.codec.jpeg import Jpeg
 from splitinfer.codec.narrow import Narrow
 from splitinfer.codec.pcm16 import Pcm16, Pcm16Zstd
+from splitinfer.codec.picture import PictureCodec
 from splitinfer.codec.png import Png
 from splitinfer.codec.protocol import Codec, Coder
 from splitinfer.codec.raw import Raw
@@ -23,7 +25,7 @@ from splitinfer.codec.ulaw import Ulaw
 from splitinfer.codec.waveform import may_be_sound
 from splitinfer.codec.webp import WebP
 from splitinfer.errors import UnknownCodec
-from splitinfer.model import Cut
+from splitinfer.model import Cut, TensorSpec
 
 __all__ = ["FALLBACK", "FAMILIES", "Chunk", "Codec", "Coder", "codec", "codec_of_file", "codecs_for", "table_key"]
 
@@ -42,13 +44,27 @@ _FLOATS = (
     "int4+zstd1",
     "int2d+zstd1",
 )
-_IMAGE = ("raw", "png", "jpeg:98", "jpeg:95", "jpeg:90", "jpeg:75", "webp:98", "webp:90", "webp:75")
+_IMAGE = (
+    "raw",
+    "png",
+    "jpeg:98",
+    "jpeg:95",
+    "jpeg:90",
+    "jpeg:75",
+    "webp:98",
+    "webp:90",
+    "webp:75",
+    "avif:90",
+    "avif:75",
+    "avif:60",
+)
 _SOUND = ("pcm16", "pcm16+zstd1", "ulaw", "ulaw+zstd1")
 _OTHERS = ("raw", "narrow", "narrow+zstd1")
 """What is offered for each kind of tensor, best answers first. Packed symbols of six bits alone, say, decode but are never the
 best plan."""
 
-_SIGNATURES = ((b"\x89PNG", "png"), (b"\xff\xd8\xff", "jpeg:90"), (b"RIFF", "webp:90"))
+_SIGNATURES = ((0, b"\x89PNG", "png"), (0, b"\xff\xd8\xff", "jpeg:90"), (0, b"RIFF", "webp:90"), (4, b"ftypavif", "avif:75"))
+"""Where in a file what stands, and what reads it."""
 
 _QUALITY = Steps("[1-9][0-9]?|100", "1..100", example="75")
 
@@ -73,6 +89,7 @@ FAMILIES = (
     Family("ulaw", lambda _: Ulaw()),
     Family("png", lambda _: Png()),
     Family("jpeg", lambda quality: Jpeg(int(quality)), _QUALITY),
+    Family("avif", lambda quality: Avif(int(quality)), _QUALITY),
     Family("webp", lambda quality: WebP(int(quality)), _QUALITY),
 )
 """All codecs of this package: one line a family."""
@@ -95,10 +112,10 @@ def codec_of_file(file: bytes) -> Codec:
     Raises:
         UnknownCodec: it is no picture of a known format.
     """
-    for signature, id in _SIGNATURES:
-        if file.startswith(signature):
+    for at, signature, id in _SIGNATURES:
+        if file.startswith(signature, at):
             return codec(id)
-    raise UnknownCodec("this is not the bytes of a JPEG, PNG or WebP file")
+    raise UnknownCodec("this is not the bytes of a JPEG, PNG, WebP or AVIF file")
 
 
 def codecs_for(cut: Cut, image: str | None = None) -> tuple[Codec, ...]:
@@ -114,12 +131,16 @@ def codecs_for(cut: Cut, image: str | None = None) -> tuple[Codec, ...]:
         return ()
     pictures = [t for t in cut.tensors if t.name == image]
     if pictures:
-        return tuple(c for c in map(codec, _IMAGE) if c.id == "raw" or (picture.installed() and c.accepts(pictures[0])))
+        return tuple(found for found in map(codec, _IMAGE) if _draws(found, pictures[0]))
     floats = [t for t in cut.tensors if not t.lossless_only]
     if floats:
         ids = _SOUND if cut.index == 0 and any(map(may_be_sound, floats)) else ()
         return tuple(c for c in map(codec, (*_FLOATS, *ids)) if any(map(c.accepts, floats)))
     return tuple(map(codec, _OTHERS))
+
+
+def _draws(found: Codec, spec: TensorSpec) -> bool:
+    return found.accepts(spec) and (not isinstance(found, PictureCodec) or found.installed())
 
 
 def table_key(cut: int, tensor: str, codec_id: str) -> str:

@@ -1,9 +1,12 @@
-"""What the media codecs (`png`, `jpeg:Q`, `webp:Q`) have in common: uint8 pictures [N, H, W, 3], one file an item.
+"""What the media codecs (`png`, `jpeg:Q`, `webp:Q`, `avif:Q`) have in common: uint8 pictures [N, H, W, 3], one file an item.
 
 A stranger's file is measured before the image library sees it: each format's header is read here, and must state exactly the
 size that is expected, three channels of 8 bits and no animation. So nothing large is ever allocated for a lying header, and an
 already encoded picture can be checked where the library is not installed. The library (Pillow, `splitinfer[media]`) is imported
 at first use. Orientation tags are ignored: pixels are as they are stored.
+
+A picture crosses in the size that the model takes: an application resizes it first, and these bytes, not those of the camera's
+file, are what a plan costs.
 """
 
 from __future__ import annotations
@@ -29,20 +32,35 @@ _EXTRA_BYTES = 256 << 10
 """What a file may hold beyond its plain pixels: colour profile, camera data. Bounds the work that a small picture can cause."""
 
 # What Pillow raises for damaged files; warnings, because an application may turn them into errors.
-_FOREIGN = (OSError, SyntaxError, ValueError, TypeError, LookupError, EOFError, OverflowError, struct.error, Warning)
-
-
-def installed() -> bool:
-    """Whether the image library is there."""
-    return find_spec("PIL") is not None
+_FOREIGN = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    LookupError,
+    EOFError,
+    OverflowError,
+    RuntimeError,
+    struct.error,
+    Warning,
+)
 
 
 class PictureCodec(ABC):
-    """One picture format at one quality."""
+    """One picture format at one quality.
+
+    Attributes:
+        library: the part of the image library that reads and writes it.
+    """
 
     id: str
     lossless: bool
     needs_table: bool = False
+    library: str = "PIL"
+
+    def installed(self) -> bool:
+        """Whether the image library is there."""
+        return find_spec("PIL") is not None and find_spec(self.library) is not None
 
     @abstractmethod
     def header(self, file: bytes) -> tuple[int, int]:

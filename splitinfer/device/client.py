@@ -39,7 +39,7 @@ from splitinfer.remote import Remote, Tls
 from splitinfer.scheduler import Scheduler
 
 Inputs = Mapping[str, Array | bytes]
-"""Input name -> array. An image input may be the bytes of a JPEG, PNG or WebP file of the model's size."""
+"""Input name -> array. An image input may be the bytes of a JPEG, PNG, WebP or AVIF file of the model's size."""
 
 
 @dataclass(frozen=True, slots=True)

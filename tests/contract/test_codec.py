@@ -103,6 +103,7 @@ TestPng = suite("png", tail_bytes=24)
 TestJpeg = suite("jpeg:75", pixels(24), tail_bytes=24)
 TestJpegBest = suite("jpeg:100", pixels(6), tail_bytes=24)
 TestWebp = suite("webp:75", pixels(24), tail_bytes=24)
+TestAvif = suite("avif:75", pixels(24), tail_bytes=24)
 
 
 def test_every_family_is_tested() -> None:

@@ -87,8 +87,8 @@ def test_what_is_offered_follows_from_the_tensors() -> None:
     assert offered() == []
     pictures = offered(image, image="image")
     assert pictures[:2] == ["raw", "png"]
-    assert {"jpeg:75", "jpeg:95", "webp:75"} < set(pictures)
-    assert len(pictures) <= 9
+    assert {"jpeg:75", "jpeg:95", "webp:75", "avif:75"} < set(pictures)
+    assert len(pictures) <= 12
 
 
 def test_a_table_serves_every_step_and_byte_compressor_of_its_family() -> None:

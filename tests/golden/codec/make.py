@@ -56,8 +56,9 @@ def write(made: Codec, array: Array) -> None:
     path, spec = path_of(made.id, array), spec_of(array)
     if path.exists() or not made.accepts(spec):
         return
-    samples = [numbers(spec.dtype, seed)[:1].reshape(1, *array.shape[1:]) for seed in range(8)]
-    table = made.calibrate(spec, samples) if made.needs_table else None
+    table = None
+    if made.needs_table:
+        table = made.calibrate(spec, [numbers(spec.dtype, seed)[:1].reshape(1, *array.shape[1:]) for seed in range(8)])
     coder = made.bind(spec, table)
     chunks = coder.encode(array)
     case = {

@@ -26,8 +26,12 @@ It is cut, checked and measured:
     segments    ranges of steps as models of their own      draft       the bundle to be
     check       every cut against the uncut model           walk        going from cut to cut
     measure     what samples and this machine say
-    score       bytes and answers of every plan             answers     what counts as one, and how sure that is
-    reference   times on this machine                   leak        how well the input can be rebuilt
+    halves      one chooses, the other reports              states      inputs that come back
+    score       bytes and answers of every plan             front       the plans worth keeping
+    answers     what counts as one, and how many change     bounds      how sure that is
+    divergence  how far they moved                          certainty   what it takes to be surer
+    metric      of one's own, by name                       resample    its drop
+    reference   times on this machine                       leak        how well the input can be rebuilt
 
 Below them all: nodes, names, schemas (what ONNX says of an operator) and elem_types.
 

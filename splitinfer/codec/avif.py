@@ -82,12 +82,12 @@ def _picture(meta: bytes) -> int:
     """The number of the one item that is a picture, the primary one."""
     info = _short(_only(meta, b"iinf"))
     entries = _FULL + (4 if info[0] else 2)
-    kinds = dict(_item(entry) for kind, entry in _boxes(info[entries:]) if kind == b"infe")
-    (picture,) = (number for number, kind in kinds.items() if kind not in _METADATA)
+    items = [_item(entry) for kind, entry in _boxes(info[entries:]) if kind == b"infe"]
+    (picture,) = (item for item in items if item[1] not in _METADATA)
     primary = _Fields(_only(meta, b"pitm"))
-    if kinds[picture] != _PICTURE or primary.number(2 if primary.version() == 0 else 4) != picture:
+    if picture != (primary.number(2 if primary.version() == 0 else 4), _PICTURE):
         raise ValueError("the picture is not one AV1 item")
-    return picture
+    return picture[0]
 
 
 def _item(entry: bytes) -> tuple[int, bytes]:
@@ -109,8 +109,8 @@ def _places(locations: bytes) -> dict[int, tuple[int, int]]:
         elsewhere = fields.number(2) if version else 0
         elsewhere |= fields.number(2)
         start, pieces = fields.number(base), fields.number(2)
-        if elsewhere or pieces != 1:
-            raise ValueError("an item is not in one piece in the file")
+        if elsewhere or pieces != 1 or number in found:
+            raise ValueError("an item is not in one piece, at one place in the file")
         fields.number(index if version else 0)
         found[number] = start + fields.number(offset), fields.number(length)
     return found

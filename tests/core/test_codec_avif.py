@@ -115,6 +115,17 @@ def test_two_streams_are_refused() -> None:
     refused(longer[:length_at] + struct.pack(">I", 2 * len(stream)) + longer[length_at + 4 :])
 
 
+def test_an_item_at_two_places_is_refused() -> None:
+    """Another reader might take the other one."""
+    at = HONEST.index(b"iloc") + 4
+    entry = HONEST[at + 8 : at + 22]
+    nbytes, meta_at = 8 + 8 + 2 * len(entry), HONEST.index(b"meta") - 4
+    box = struct.pack(">I", nbytes) + b"iloc" + HONEST[at : at + 6] + b"\0\2" + entry + entry
+    meta = struct.pack(">I", struct.unpack_from(">I", HONEST, meta_at)[0] + len(entry))
+    twice = HONEST[:meta_at] + meta + HONEST[meta_at + 4 : at - 8] + box + HONEST[at + 22 :]
+    refused(twice)
+
+
 @pytest.mark.parametrize("kind", [b"ftyp", b"meta", b"pitm", b"iloc", b"iinf", b"iprp", b"ipco", b"ispe", b"av01"])
 def test_a_file_without_one_of_its_boxes_is_refused(kind: bytes) -> None:
     refused(HONEST.replace(kind, b"free", 1))

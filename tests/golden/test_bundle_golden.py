@@ -10,7 +10,8 @@ import pytest
 
 from splitinfer.backends.ort import OrtEngine
 from splitinfer.bundle import Bundle
-from splitinfer.plan import Plan, PlanScore
+from splitinfer.bundle.records import decode_scorecard
+from splitinfer.plan import Leak, Plan, PlanScore, Scorecard
 
 HERE = Path(__file__).parent / "bundle"
 
@@ -42,3 +43,19 @@ def test_records_read_as_they_did(name: str, peaks: tuple[int | None, ...]) -> N
     assert bundle.profile.tail_ms == (0.875, 0.375, 0.125, 0.0)
     assert bundle.profile.encode_ms == {Plan(1, "half"): 0.01}
     assert bundle.profile.peak_bytes == peaks
+
+
+def test_a_scorecard_with_all_that_joined_later_reads_as_it_did() -> None:
+    digest = "0" * 64
+    score = PlanScore(1056, 1060, 0.0, 0.0295, 100, 0.00042, 0.000125, 12, Leak(21.5, 0.75, 12.25, None, 40))
+    read = decode_scorecard((HERE / "scorecard.json").read_bytes(), digest)
+    assert read == Scorecard(digest, {Plan(1, "half"): score}, "accuracy", dropped=7)
+
+
+def test_a_scorecard_from_before_that_lacks_it() -> None:
+    raw = json.loads((HERE / "scorecard.json").read_bytes())
+    del raw["dropped"]
+    for name in ("divergence", "groups", "leak_at_least"):
+        del raw["scores"][0][name]
+    read = decode_scorecard(json.dumps(raw).encode(), "0" * 64)
+    assert read == Scorecard("0" * 64, {Plan(1, "half"): PlanScore(1056, 1060, 0.0, 0.0295, 100, 0.00042)}, "accuracy")

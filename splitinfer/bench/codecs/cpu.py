@@ -47,11 +47,13 @@ def _rows(subject: Subject, place: Place, asked: int, most_ms: float, share_max:
         encode, decode, head = cpu_ms(acts, ROUNDS[asked])
         subject.tell(f"    {place.name} {id}: encode {np.median(encode):.3f}, decode {np.median(decode):.3f} ms")
         where = f"{subject.name} at {place}, {id}"
-        goal_ms = most_ms if abs(place.values / asked - 1) <= NEAR else None
+        near = abs(place.values / asked - 1) <= NEAR
+        goal_ms = most_ms if near else None
         rows += [_time(f"{where}: encode", encode, goal_ms), _time(f"{where}: decode", decode, goal_ms)]
         share = float(np.median(encode) / np.median(head))
         what = f"{where}: CPU to encode over that of the head"
-        rows.append(Row(what, share, "share", None if share_max is None else at_most(share_max), "the head", share, len(head)))
+        goal = at_most(share_max) if near and share_max is not None else None
+        rows.append(Row(what, share, "share", goal, "the head", share, len(head)))
     return rows
 
 

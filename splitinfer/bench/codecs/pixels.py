@@ -89,13 +89,16 @@ def found(path: Path, entry: Opening, choosing: Photos, tell: Callable[[str], No
     """The usual way to make this input that gets most labelled photos right.
 
     Raises:
-        InvalidInput: nothing tells right from wrong, because there are no labels.
+        InvalidInput: nothing tells right from wrong: there are no labels, or none that the network can give.
     """
     if entry.dtype == "uint8":
         return ImageInput(entry.name, layout=entry.layout)
-    if choosing.labels is None:
-        raise InvalidInput("how do pixels become the input of this model? Without labels say --image-input NAME:mean=..,std=..")
     uncut = Uncut(path.read_bytes(), path.parent)
+    _, count = classes(uncut.run({entry.name: _batches(entry, choosing, USUAL[0])[0]}))
+    if choosing.labels is None or int(choosing.labels.max()) >= count:
+        raise InvalidInput(
+            "how do pixels become the input of this model? Without labels of its classes, say --image-input NAME:mean=..,std=.."
+        )
     rights = []
     for way in USUAL:
         got = [_classes(uncut.run({entry.name: batch})) for batch in _batches(entry, choosing, way)]

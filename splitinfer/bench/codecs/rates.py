@@ -50,8 +50,8 @@ def measure(subject: Subject) -> list[Row]:
     early_ours = Crossing(subject, early).transform([MOST])
     rows.append(_ratio(subject, f"{subject.name} at the early {early}", EARLY, early_ours, photo))
     told = photos | {f"at {middle.name}: {name}": points for name, points in ({"klt": ours} | integers).items()}
-    told[f"at {early.name}: klt"] = early_ours
-    return [*rows, *(_figure(subject, name, bar, points) for bar in bars for name, points in told.items())]
+    figures = [_figure(subject, name, bar, points) for bar in bars for name, points in told.items()]
+    return [*rows, *figures, _figure(subject, f"at {early.name}: klt", EARLY.bar, early_ours)]
 
 
 def _all(of: Families) -> list[Point]:

@@ -6,12 +6,16 @@ another number, that poisons the tail.
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 
 from splitinfer.codec.items import Chunk, SizedItemCodec, check_nbytes
 from splitinfer.model import Array, TensorSpec
 
 _HALF = np.dtype("<f2")
+_WORD = np.dtype("<u2")
+_BLOCK = 1 << 14
 
 
 class Half(SizedItemCodec):
@@ -49,6 +53,17 @@ class HalfItem:
         return values.astype(_HALF).tobytes()
 
     def decode(self, chunk: Chunk, size: int) -> Array:
-        """Widens."""
+        """Looks each value up, which takes half the time of numpy's conversion; in blocks, because its indices are wide."""
         check_nbytes(chunk, self.nbytes(size))
-        return np.frombuffer(chunk, _HALF).astype(self._dtype)
+        words, table = np.frombuffer(chunk, _WORD), _widened(self._dtype)
+        values = np.empty(size, self._dtype)
+        for start in range(0, size, _BLOCK):
+            at = slice(start, start + _BLOCK)
+            np.take(table, words[at], out=values[at], mode="clip")  # no index is out of bounds; to say so saves a copy
+        return values
+
+
+@cache
+def _widened(dtype: np.dtype[np.generic]) -> Array:
+    """All 65536 values."""
+    return np.arange(1 << 16, dtype=np.uint16).view(np.float16).astype(dtype)

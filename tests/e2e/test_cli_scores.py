@@ -80,6 +80,11 @@ def test_it_is_said_how_many_samples_a_wished_bound_needs(build, folder, tmp_pat
     assert (shown["certainty"]["wished"], shown["certainty"]["needed"]) == (0.01, 598)
 
 
+def test_without_samples_it_is_said_how_many_there_should_be(folder, tmp_path, capsys):
+    assert run(["build", str(folder / "net.onnx"), "-o", str(tmp_path / "out"), "--cut", "b", "--bound", "0.05"]) == 0
+    assert "118 make sure of an accuracy loss of at most 5 %" in capsys.readouterr().out
+
+
 def test_a_metric_of_the_current_folder_is_used_without_labels(build, folder, tmp_path, monkeypatch):
     monkeypatch.chdir(folder)
     shown = json.loads(build("--samples", only(folder, tmp_path / "x.npz"), "--metric", "quality_for_a_test:alike", "--json"))

@@ -1,4 +1,4 @@
-"""Inputs from files: .npz (one array an input), .npy (the only input), .jpg/.png/.webp (the only image input)."""
+"""Inputs from files: .npz (one array an input), .npy (the only input), .jpg/.png/.webp/.avif (the only image input)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from splitinfer.errors import InvalidInput
 from splitinfer.model import Array, Model
 
-IMAGES = {".jpg", ".jpeg", ".png", ".webp"}
+IMAGES = {".jpg", ".jpeg", ".png", ".webp", ".avif"}
 
 
 def read_arrays(path: Path) -> dict[str, Array]:

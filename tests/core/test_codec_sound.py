@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from splitinfer.build.score import Offered
 from splitinfer.codec import codec, codecs_for
 from splitinfer.errors import CodecError, CorruptBundle, CorruptPayload, Uncodable
-from splitinfer.model import Array, Cut, TensorSpec
+from splitinfer.model import Array, Cut, Digest, Model, TensorSpec
 
 IDS = ["pcm16", "pcm16+zstd1", "ulaw", "ulaw+zstd1"]
 RATE_HZ = 16_000
@@ -136,3 +137,13 @@ def test_it_is_offered_where_the_input_may_be_sound() -> None:
         assert not offered(1, *shape)
     for shape in ((None, 13), (None, 3, 32, 32), (None, 40, 98)):
         assert not offered(0, *shape)
+
+
+def test_sound_may_lose_something_beside_a_state_that_loses_nothing() -> None:
+    sound, state = TensorSpec("sound", "float32", (None, None)), TensorSpec("state", "float32", (2, None, 128))
+    cut = Cut(0, "", "", (sound, state), 0.0)
+    model = Model(Digest("0" * 64), "net", "1", (sound, state), (), (cut,), (), frozenset())
+    offered = {found.id for found in Offered(model, states=frozenset(["state"])).at(cut)}
+    assert set(IDS) <= offered
+    assert "half" in offered
+    assert not any(id.startswith("int") for id in offered)

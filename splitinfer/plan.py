@@ -121,8 +121,9 @@ class Profile:
 
 @dataclass(frozen=True, slots=True)
 class Leak:
-    """How well the input could be rebuilt from what crosses, measured at build time. A lower bound: it says what one simple
-    attacker got (docs/privacy.md), a better one gets more.
+    """How well the input could be rebuilt from what crosses, measured at build time.
+
+    A lower bound: it says what one simple attacker got (docs/privacy.md), a better one gets more.
 
     Attributes:
         psnr_db: of the rebuilt inputs; 100 = exact.

@@ -62,7 +62,7 @@ def test_what_was_measured_is_offered_even_where_nobody_would_have_thought_of_it
 def test_a_row_whose_codec_is_not_installed_here_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     assert table(**{"1/nobodys:3": MEASURED}).keys() == table(**{"1/int8": MEASURED}).keys() - {"1/int8"}
     assert codec("jpeg:81")
-    monkeypatch.setattr(picture, "installed", lambda: False)
+    monkeypatch.setattr(picture.PictureCodec, "installed", lambda codec: False)
     assert "0/jpeg:81" not in table(**{"0/jpeg:81": MEASURED})
 
 

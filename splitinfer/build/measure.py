@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import partial
 
 from splitinfer.backends.ort import OrtEngine
+from splitinfer.build import calibrate as calibration
 from splitinfer.build import feeds, front, leak, reference, score
 from splitinfer.build.analyse import Analysis
 from splitinfer.build.answers import Judge
@@ -27,12 +28,9 @@ def calibrate(analysis: Analysis, engine: OrtEngine, options: BuildOptions) -> d
     """The codec tables, from one half of the samples; none where there are none."""
     if options.samples is None:
         return {}
-    options.tell("calibrate", 0, 1)
     choosing, _ = _halves(engine, options)
     offered = _offered(analysis, engine, options)
-    tables = score.calibrate(engine, offered, _feeds(analysis, engine, choosing))
-    options.tell("calibrate", 1, 1)
-    return tables
+    return calibration.calibrate(engine, offered, _feeds(analysis, engine, choosing), partial(options.tell, "calibrate"))
 
 
 def measure(analysis: Analysis, bundle: Bundle, options: BuildOptions, trial: Trial) -> Bundle:

@@ -86,28 +86,6 @@ class Offered:
         return self.model.image_input if cut.index == 0 else None
 
 
-def calibrate(engine: Engine, offered: Offered, feeds: Sequence[Tensors]) -> dict[str, bytes]:
-    """The codec tables of a model, from samples.
-
-    Args:
-        engine: runs the model.
-        offered: the plans to be.
-        feeds: inputs, any batch.
-    """
-    tables: dict[str, bytes] = {}
-    for cut, helds in along(engine, feeds):
-        plain = [held.plain() for held in helds]
-        for codec in offered.at(cut):
-            for spec in cut.tensors:
-                key = table_key(cut.index, spec.name, codec.id)
-                if key in tables or not codec.accepts(spec):
-                    continue
-                table = codec.calibrate(spec, [tensors[spec.name] for tensors in plain])
-                if table is not None:
-                    tables[key] = table
-    return tables
-
-
 def score(
     engine: Engine, packer: Packer, offered: Offered, feeds: Sequence[Tensors], judge: Judge, progress: Progress
 ) -> Scorecard:

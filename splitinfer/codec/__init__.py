@@ -6,7 +6,7 @@ network; an item of the batch is coded on its own, so that a batch in the cloud 
 
 from __future__ import annotations
 
-from splitinfer.codec import installed
+from splitinfer.codec import installed, klt
 from splitinfer.codec.affine import Affine
 from splitinfer.codec.avif import Avif
 from splitinfer.codec.dimension import PerDimension
@@ -43,6 +43,7 @@ _FLOATS = (
     "int4d+zstd1",
     "int4+zstd1",
     "int2d+zstd1",
+    *(f"klt:{step}" for step in klt.STEPS),
 )
 _IMAGE = (
     "raw",
@@ -83,6 +84,7 @@ FAMILIES = (
     Family("half", lambda _: Half()),
     *(_quantiser(f"int{bits}", Affine, bits) for bits in range(8, 1, -1)),
     *(_quantiser(f"int{bits}d", PerDimension, bits) for bits in (8, 6, 4, 3, 2)),
+    Family("klt", klt.Klt, Steps(klt.PATTERN, "0.001..999.999", example="0.6")),
     Family("shuffle", lambda _: Shuffle(compressed=False), with_zstd=lambda _: Shuffle(compressed=True)),
     Family("narrow", lambda _: Narrow(compressed=False), with_zstd=lambda _: Narrow(compressed=True)),
     Family("pcm16", lambda _: Pcm16(), with_zstd=lambda _: Pcm16Zstd()),

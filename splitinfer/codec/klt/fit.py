@@ -1,0 +1,194 @@
+"""Calibration: a table from samples and from how much the answers depend on the tensor. No training, no gradients.
+
+1. The channels are weighted by W = F^(1/2), F being the channels' sensitivity, so that equal errors in weighted channels change
+   the answers equally; frequencies are weighted likewise.
+2. Their Karhunen-Loeve transform U (eigenvectors of the covariance of W x) packs them into as few coefficients as can be:
+   A = U W. Uniform noise of one step in every coefficient is then what costs least for what it does to the answers.
+3. The spread of each coefficient says which row of frequencies codes it; the rows are counted over several steps.
+
+Where channels are sparse, mixing them costs more than it gains: W alone is tried as well, and what codes held-out samples in
+fewer bits is kept. A is scaled so that the root mean square of all coefficients is 1: steps mean the same for every tensor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from splitinfer.codec.klt.basis import Basis
+from splitinfer.codec.klt.layout import Floats, Layout
+from splitinfer.codec.klt.quantiser import Quantiser, levels
+from splitinfer.codec.klt.rows import COUNT, HIGHEST, LOWEST, SYMBOLS, Row, laplace, rows_of
+from splitinfer.codec.klt.sensitivity import Sensitivity
+from splitinfer.codec.klt.steps import PER_OCTAVE
+from splitinfer.codec.klt.table import Table, rounded
+
+Doubles = npt.NDArray[np.float64]
+
+FULL_CHANNELS_MAX = 512
+"""With more, channels are not mixed: the matrix would cost more than it saves."""
+_EVEN = 0.1
+"""Share of the mean sensitivity that every channel has, measured or not."""
+_HELD_OUT = 4
+"""Every fourth item decides between ways that the others were calibrated with."""
+_COUNTED_MAX = 1 << 21
+_QUARTERS_COUNTED = tuple(range(-12, 5, 2))
+"""Steps that rows are counted at, in quarter octaves: 1/8 to 2."""
+
+
+def layout_for(candidates: Sequence[Layout], items: Sequence[Floats]) -> Layout:
+    """The layout that packs the items' energy best: by the rate of a Gaussian source at a tenth of the mean variance."""
+    return min(candidates, key=lambda layout: _gaussian_bits(layout, items))
+
+
+def _gaussian_bits(layout: Layout, items: Sequence[Floats]) -> float:
+    basis, _ = _basis(layout, items, np.eye(layout.channels), np.ones(layout.blocks), mixes=_may_mix(layout))
+    coefficients = _all_blocks(basis, items)
+    variances = coefficients.var(axis=0, dtype=np.float64) + _unseen(layout, items)
+    return float(np.log2(1 + 10 * variances).sum() * len(coefficients) / 2)
+
+
+def fit(layout: Layout, items: Sequence[Floats], sensitivity: Sensitivity) -> Table:
+    """A table for a layout.
+
+    Args:
+        layout: of the items.
+        items: calibration samples, one item each.
+        sensitivity: of the answers.
+    """
+    weighting = _root(_evened(sensitivity.channels))
+    frequencies = np.sqrt(sensitivity.frequencies)
+    mixes = _may_mix(layout) and _mixing_pays(layout, items, weighting, frequencies)
+    return _table(layout, items, weighting if _may_mix(layout) else np.diag(np.diag(weighting)), frequencies, mixes)
+
+
+def _may_mix(layout: Layout) -> bool:
+    return layout.channels <= FULL_CHANNELS_MAX
+
+
+def _mixing_pays(layout: Layout, items: Sequence[Floats], weighting: Doubles, frequencies: Doubles) -> bool:
+    """By the bits of every fourth item with what the others give."""
+    held_out = items[::_HELD_OUT]
+    known = [item for index, item in enumerate(items) if index % _HELD_OUT]
+    if not known:
+        return True
+    mixed, plain = (
+        _table(layout, known, w, frequencies, mixes) for w, mixes in ((weighting, True), (np.diag(np.diag(weighting)), False))
+    )
+    return _bits(mixed, held_out) <= _bits(plain, held_out)
+
+
+def _bits(table: Table, items: Sequence[Floats]) -> float:
+    """Ideal length at three steps a factor of two apart."""
+    blocks = _all_blocks(table.basis, items)
+    return sum(Quantiser.at(table, quarters).ideal_bits(blocks) for quarters in (-8, -4, 0))
+
+
+def _table(layout: Layout, items: Sequence[Floats], weighting: Doubles, frequencies: Doubles, mixes: bool) -> Table:
+    basis, unseen = _basis(layout, items, weighting, frequencies, mixes)
+    blocks = _all_blocks(basis, items)
+    mean, variances = blocks.mean(axis=0, dtype=np.float64), blocks.var(axis=0, dtype=np.float64) + unseen
+    unit = np.sqrt(variances.mean()) or 1.0
+    basis = rounded(Basis(layout, basis.mixing / unit, basis.weight, (mean / unit).astype(np.float32)))
+    blocks = _all_blocks(basis, items)
+    deviation = np.sqrt(np.square(blocks, dtype=np.float64).mean(axis=0) + unseen / unit**2)
+    spread = np.floor(PER_OCTAVE * np.log2(np.maximum(deviation, 2.0**-30)) + 0.5)
+    spread = np.clip(spread, -127, 127).astype(np.int8)
+    return Table(basis, spread, _rows(blocks, spread))
+
+
+def _basis(
+    layout: Layout, items: Sequence[Floats], weighting: Doubles, frequencies: Doubles, mixes: bool
+) -> tuple[Basis, Doubles]:
+    """A basis without a mean, and what to add to the variances that it was fitted to: few samples leave them too small."""
+    columns = _columns(layout, items)
+    weighted = weighting @ columns
+    weighted -= weighted.mean(axis=1, keepdims=True)
+    covariance = weighted @ weighted.T / weighted.shape[1]
+    trust = weighted.shape[1] / (weighted.shape[1] + len(covariance))
+    shrunk = trust * covariance + (1 - trust) * np.diag(np.diag(covariance))
+    mixing, unseen = weighting, np.zeros(len(covariance))
+    if mixes:
+        values, vectors = np.linalg.eigh(shrunk)
+        mixing = vectors[:, ::-1].T @ weighting
+        unseen = (1 - trust) * values[::-1]
+    zeros = np.zeros(layout.shape, np.float32)
+    return Basis(layout, mixing.astype(np.float32), frequencies.astype(np.float32), zeros), unseen[
+        :, None, None
+    ] * frequencies**2
+
+
+def _unseen(layout: Layout, items: Sequence[Floats]) -> Doubles:
+    """See `_basis`."""
+    return _basis(layout, items, np.eye(layout.channels), np.ones(layout.blocks), mixes=_may_mix(layout))[1]
+
+
+def _columns(layout: Layout, items: Sequence[Floats]) -> Doubles:
+    """All places of all items, [C, places]."""
+    return np.concatenate([layout.to_blocks(item).reshape(layout.channels, -1) for item in items], axis=1).astype(np.float64)
+
+
+def _all_blocks(basis: Basis, items: Sequence[Floats]) -> Floats:
+    """Coefficients of all blocks of all items, [blocks, C, height, width]."""
+    found = []
+    for item in items:
+        coefficients = basis.forward(item)
+        channels, rows, height, columns, width = coefficients.shape
+        found.append(coefficients.transpose(1, 3, 0, 2, 4).reshape(rows * columns, channels, height, width))
+    return np.concatenate(found)
+
+
+def _evened(channels: Doubles) -> Doubles:
+    mean = np.trace(channels) / len(channels)
+    return (1 - _EVEN) * channels / mean + _EVEN * np.eye(len(channels)) if mean > 0 else np.eye(len(channels))
+
+
+def _root(matrix: Doubles) -> Doubles:
+    """The symmetric square root."""
+    values, vectors = np.linalg.eigh(matrix)
+    root: Doubles = (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
+    return root
+
+
+def _rows(blocks: Floats, spread: npt.NDArray[np.int8]) -> tuple[Row, ...]:
+    """Counted twice: where it pays to round up depends on the rows."""
+    flat = blocks.reshape(len(blocks), -1)
+    flat = flat[:: -(-flat.size // _COUNTED_MAX)]
+    classes = spread.ravel().astype(int)
+    rows = rows_of([laplace(row) for row in range(LOWEST, HIGHEST + 1)], [(0.0, 0.0)] * COUNT)
+    for _ in range(2):
+        counted = _Counted()
+        for quarters in _QUARTERS_COUNTED:
+            counted.add(flat, classes - quarters, 2 ** (quarters / PER_OCTAVE), rows)
+        rows = rows_of(counted.symbols, list(counted.points()))
+    return rows
+
+
+class _Counted:
+    """What was seen, row by row."""
+
+    def __init__(self) -> None:
+        self.symbols: list[Doubles] = [np.zeros(size) for size in SYMBOLS]
+        self._seen = np.zeros((COUNT, 2))
+        self._excess = np.zeros((COUNT, 2))
+
+    def add(self, coefficients: Floats, classes: npt.NDArray[np.int_], step: float, rows: Sequence[Row]) -> None:
+        """Quantises with a step, and counts."""
+        for row in range(LOWEST, HIGHEST + 1):
+            chosen = classes == row
+            if not chosen.any():
+                continue
+            at, model = row - LOWEST, rows[row - LOWEST]
+            values = np.abs(coefficients[:, chosen]).ravel() * np.float32(1 / step)
+            found = levels(values, *np.array(model.thresholds, np.float32))
+            self.symbols[at] += np.bincount(np.minimum(found, model.largest + 1), minlength=SYMBOLS[at])
+            for column, which in enumerate((found == 1, found > 1)):
+                self._seen[at, column] += which.sum()
+                self._excess[at, column] += (values[which] - found[which]).sum()
+
+    def points(self) -> Iterator[tuple[float, float]]:
+        """Mean excess of each row, drawn to 0 where little was seen."""
+        means = self._excess / (self._seen + 10)
+        yield from ((one, more) for one, more in np.clip(means, -0.5, 0.49).tolist())

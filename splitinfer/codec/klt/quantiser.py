@@ -1,0 +1,137 @@
+"""A table at one step: which row codes each coefficient, where rounding pays, what it costs.
+
+Coefficients are coded row by row, widest spread first, which is the order of `places`; within a row by their place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from splitinfer.codec.klt.layout import Floats
+from splitinfer.codec.klt.rows import HIGHEST, LOWEST, Row
+from splitinfer.codec.klt.steps import PER_OCTAVE
+from splitinfer.codec.klt.table import Table
+
+Levels = npt.NDArray[np.int32]
+
+LEVEL_MAX = 1 << 24
+"""Magnitudes are exact in float32 up to here; what lies beyond is uncodable."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """Neighbours in the order of coding that share a row.
+
+    Attributes:
+        start: first.
+        stop: one past the last.
+        row: their frequencies.
+        low_bits: of each level, sent as they are; the row codes the rest.
+    """
+
+    start: int
+    stop: int
+    row: Row
+    low_bits: int
+
+
+@dataclass(frozen=True)
+class Quantiser:
+    """A table at one step.
+
+    Attributes:
+        places: flat places in a block of the coefficients that are coded, in the order of coding.
+        runs: over them.
+        size: coefficients of a block.
+        step: of the quantiser; 1 is the root mean square of all coefficients of the samples.
+    """
+
+    places: npt.NDArray[np.intp]
+    runs: tuple[Run, ...]
+    size: int
+    step: np.float32
+
+    @classmethod
+    def at(cls, table: Table, quarters: int, step: float | None = None) -> Quantiser:
+        """A table at a step.
+
+        Args:
+            table: from calibration.
+            quarters: 4 log2(step), rounded; decides about rows.
+            step: exact; by default 2^(quarters / 4).
+        """
+        classes = table.spread.ravel().astype(np.int64) - quarters
+        places = np.argsort(-classes, kind="stable")
+        places = places[: int((classes >= LOWEST).sum())]
+        ordered = classes[places]
+        starts = np.flatnonzero(np.diff(ordered, prepend=HIGHEST + 1000))
+        stops = [*starts[1:].tolist(), len(ordered)]
+        runs = tuple(
+            Run(start, stop, *_row(table, int(ordered[start]))) for start, stop in zip(starts.tolist(), stops, strict=True)
+        )
+        return cls(places, runs, len(classes), np.float32(2 ** (quarters / PER_OCTAVE) if step is None else step))
+
+    @cached_property
+    def uncoded(self) -> npt.NDArray[np.intp]:
+        """Places that are as good as always zero."""
+        coded = np.zeros(self.size, bool)
+        coded[self.places] = True
+        return np.flatnonzero(~coded)
+
+    @cached_property
+    def thresholds(self) -> tuple[Floats, Floats]:
+        """Magnitudes from which 1 and 2 pay, for each place that is coded."""
+        return self._spread(lambda run: run.row.thresholds if not run.low_bits else (0.5, 1.5))
+
+    @cached_property
+    def points(self) -> tuple[Floats, Floats]:
+        """What is added to magnitudes 1, and 2 and more, for each place that is coded."""
+        return self._spread(lambda run: run.row.points if not run.low_bits else (0.0, 0.0))
+
+    def _spread(self, pair_of: Callable[[Run], tuple[float, float]]) -> tuple[Floats, Floats]:
+        pairs = np.empty((2, len(self.places)), np.float32)
+        for run in self.runs:
+            pairs[:, run.start : run.stop] = np.array(pair_of(run), np.float32)[:, None]
+        return pairs[0], pairs[1]
+
+    @property
+    def expected_bits(self) -> float:
+        """Mean length of a block like those of the samples."""
+        return sum((run.stop - run.start) * (run.row.entropy_bits + run.low_bits) for run in self.runs)
+
+    def quantise(self, values: Floats) -> Levels:
+        """Signed levels of coded coefficients, in the order of coding along the first axis."""
+        magnitudes = np.abs(values) * np.float32(1 / self.step)
+        one, two = (edges.reshape(-1, *[1] * (values.ndim - 1)) for edges in self.thresholds)
+        found = levels(magnitudes, one, two)
+        return np.where(values < 0, -found, found)
+
+    def ideal_bits(self, blocks: Floats) -> float:
+        """Length of blocks [n, C, height, width] by the rows, escapes counted as 16 bits."""
+        flat = self.quantise(blocks.reshape(len(blocks), -1)[:, self.places].T)
+        return sum(_ideal_bits(flat[run.start : run.stop], run) for run in self.runs)
+
+
+def levels(magnitudes: Floats, one: Floats, two: Floats) -> Levels:
+    """Magnitudes of levels: 0 below `one`, 1 below `two`, and so on in steps of one."""
+    found = (magnitudes + (2 - two)).astype(np.int32)
+    np.maximum(found, 1, out=found)
+    found[magnitudes < one] = 0
+    return found
+
+
+def _row(table: Table, row: int) -> tuple[Row, int]:
+    low_bits = max(0, -(-(row - HIGHEST) // PER_OCTAVE))
+    return table.rows[row - PER_OCTAVE * low_bits - LOWEST], low_bits
+
+
+def _ideal_bits(found: Levels, run: Run) -> float:
+    high = found >> run.low_bits
+    escapes = np.abs(high) > run.row.largest
+    symbols = np.where(escapes, run.row.escape, high + run.row.largest)
+    return float(run.row.bits[symbols].sum()) + 16.0 * int(escapes.sum()) + run.low_bits * found.size

@@ -1,0 +1,150 @@
+"""A table of the transform codec, and its bytes in a bundle.
+
+    version, channel axis, block lengths (u8, u8, u16, u16), then one Zstandard frame, all little-endian:
+    mixing     f2 [C, C]
+    weight     f2 [height, width]
+    spread     i1 [C, height, width]      quarter octaves of the standard deviation
+    mean       i2 [C, height, width]      in 1/16
+    rows       u2, lowest row first       frequencies
+    points     u1 [rows, 2]               in 1/256, minus 1/2
+
+Arrays of two bytes are stored as all low bytes, then all high bytes, which compress better.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import zstandard
+
+from splitinfer.codec.items import Chunk
+from splitinfer.codec.klt.basis import Basis
+from splitinfer.codec.klt.layout import Layout, item_dims, layouts
+from splitinfer.codec.klt.rows import COUNT, SYMBOLS, Row
+from splitinfer.codec.zstd import inflate
+from splitinfer.errors import CorruptBundle, CorruptPayload
+from splitinfer.model import TensorSpec
+
+MEANS_PER_UNIT = 16
+_HEAD = struct.Struct("<BBHH")
+_VERSION = 1
+_LEVEL = 19
+_POINTS = 256
+
+
+@dataclass(frozen=True)
+class Table:
+    """What calibration found.
+
+    Attributes:
+        basis: the transform.
+        spread: quarter octaves of each coefficient's standard deviation, int8 [C, height, width].
+        rows: `rows.COUNT` of them.
+    """
+
+    basis: Basis
+    spread: npt.NDArray[np.int8]
+    rows: tuple[Row, ...]
+
+
+def rounded(basis: Basis) -> Basis:
+    """A basis as it comes back from its bytes."""
+    mixing, weight = (array.astype("<f2").astype(np.float32) for array in (basis.mixing, basis.weight))
+    mean = np.clip(np.rint(basis.mean * MEANS_PER_UNIT), -(2**15), 2**15 - 1).astype(np.float32) / np.float32(MEANS_PER_UNIT)
+    return Basis(basis.layout, mixing, weight, mean)
+
+
+def write(table: Table) -> bytes:
+    """The bytes of a table."""
+    basis = table.basis
+    points = np.array([row.points for row in table.rows])
+    body = [
+        _split(basis.mixing.astype("<f2")),
+        _split(basis.weight.astype("<f2")),
+        table.spread.tobytes(),
+        _split(np.rint(basis.mean * MEANS_PER_UNIT).astype("<i2")),
+        _split(np.array([count for row in table.rows for count in row.frequencies], "<u2")),
+        np.clip(np.rint((points + 0.5) * _POINTS), 0, _POINTS - 1).astype(np.uint8).tobytes(),
+    ]
+    layout = basis.layout
+    return _HEAD.pack(_VERSION, layout.channel, *layout.blocks) + zstandard.compress(b"".join(body), _LEVEL)
+
+
+def read(spec: TensorSpec, data: bytes) -> Table:
+    """A table from its bytes.
+
+    Raises:
+        CorruptBundle: it is none, or not for such a tensor.
+    """
+    try:
+        version, channel, height, width = _HEAD.unpack_from(data)
+    except struct.error as error:
+        raise _corrupt(spec) from error
+    found = [one for one in layouts(item_dims(spec)) if (one.channel, *one.blocks) == (channel, height, width)]
+    if version != _VERSION or not found:
+        raise _corrupt(spec)
+    try:
+        body = inflate(memoryview(data)[_HEAD.size :], _nbytes(found[0]))
+    except CorruptPayload as error:
+        raise _corrupt(spec) from error
+    if len(body) != _nbytes(found[0]):
+        raise _corrupt(spec)
+    table = _Body(body).table(found[0])
+    if not _is_sound(table):
+        raise _corrupt(spec)
+    return table
+
+
+class _Body:
+    """Takes arrays off the front."""
+
+    def __init__(self, data: Chunk) -> None:
+        self._data = data
+        self._at = 0
+
+    def table(self, layout: Layout) -> Table:
+        """All of them."""
+        shape = channels, height, width = layout.shape
+        mixing = self._pairs((channels, channels), "<f2")
+        weight = self._pairs((height, width), "<f2")
+        spread = np.frombuffer(self._take(channels * height * width), np.int8).reshape(shape)
+        mean = self._pairs(shape, "<i2") / np.float32(MEANS_PER_UNIT)
+        counts = self._pairs((sum(SYMBOLS),), "<u2").astype(int).tolist()
+        points = np.frombuffer(self._take(2 * COUNT), np.uint8).reshape(COUNT, 2) / _POINTS - 0.5
+        rows = []
+        for size, (one, more) in zip(SYMBOLS, points.tolist(), strict=True):
+            rows.append(Row(tuple(counts[:size]), (one, more)))
+            counts = counts[size:]
+        return Table(Basis(layout, mixing, weight, mean), spread, tuple(rows))
+
+    def _pairs(self, shape: tuple[int, ...], dtype: str) -> npt.NDArray[np.float32]:
+        size = int(np.prod(shape))
+        planes = np.frombuffer(self._take(2 * size), np.uint8).reshape(2, size)
+        return np.ascontiguousarray(planes.T).view(dtype).reshape(shape).astype(np.float32)
+
+    def _take(self, nbytes: int) -> Chunk:
+        self._at += nbytes
+        return self._data[self._at - nbytes : self._at]
+
+
+def _nbytes(layout: Layout) -> int:
+    channels, height, width = layout.shape
+    return 2 * channels**2 + 2 * height * width + 3 * channels * height * width + 2 * sum(SYMBOLS) + 2 * COUNT
+
+
+def _split(array: npt.NDArray[np.generic]) -> bytes:
+    return array.reshape(-1).view(np.uint8).reshape(-1, 2).T.tobytes()
+
+
+def _is_sound(table: Table) -> bool:
+    """Whether it can be computed with."""
+    basis = table.basis
+    numbers = np.isfinite(basis.mixing).all() and (basis.weight > 0).all() and np.isfinite(basis.weight).all()
+    return bool(numbers and all(min(row.frequencies) > 0 for row in table.rows))
+
+
+def _corrupt(spec: TensorSpec) -> CorruptBundle:
+    return CorruptBundle(f"the transform's table of tensor {spec.name!r} cannot be read: build the bundle again")

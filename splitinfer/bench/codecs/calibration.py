@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 
-from splitinfer.bench.codecs import klt, places
+from splitinfer.bench.codecs import places
 from splitinfer.bench.codecs.subject import CALIBRATING_MAX, Subject
 from splitinfer.bench.rows import Row, at_most
 
@@ -17,11 +17,9 @@ def measure(subject: Subject) -> list[Row]:
     """Three rows about the cut of the middle."""
     place = places.middle(subject.places)
     split, items = subject.split(place), subject.calibrating.pixels
-    split.engine.prepare(0, 1)
-    split.engine.prepare(1, 2)
     before = {name for name in LEARNERS if name in sys.modules}
     began_s = time.process_time()
-    tables = klt.tables(split, items, klt.TIMED[:1])
+    tables = split.tables(items)
     took_s = time.process_time() - began_s
     loaded = [name for name in LEARNERS if name in sys.modules and name not in before]
     where, count = f"{subject.name} at {place}", len(items)

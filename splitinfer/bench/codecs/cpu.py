@@ -34,7 +34,7 @@ def _rows(subject: Subject, place: Place, asked: int, most_ms: float, share_max:
     split = subject.split(place)
     shown = split.feeds(subject.reporting.pixels[:_PHOTOS])
     sent = split.crossing(subject.reporting.pixels[:_PHOTOS])
-    packer = split.packer(klt.tables(split, subject.calibrating.pixels, klt.TIMED[:1]))
+    packer = split.packer(split.tables(subject.calibrating.pixels))
     engine = OrtEngine(split.bundle)  # one thread: all of it is CPU time of one core
     rows = []
     for id in klt.TIMED:

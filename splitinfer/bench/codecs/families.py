@@ -39,7 +39,7 @@ class Crossing:
     def transform(self, bars: Sequence[Bar]) -> list[Point]:
         """Steps of `klt`."""
         ids = klt.ids()
-        packer = self._split.packer(klt.tables(self._split, self._subject.calibrating.pixels, ids[:1]))
+        packer = self._split.packer(self._split.tables(self._subject.calibrating.pixels))
 
         def measure(at: int) -> Point:
             return self._told(self._judged.point(ids[at], packed(packer, ids[at])))

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from splitinfer.bench.codecs.split import Split
-from splitinfer.build.score import Offered, calibrate
-from splitinfer.model import Array
+from splitinfer.backends.ort import OrtEngine
+from splitinfer.build.calibrate import calibrate
+from splitinfer.build.score import Offered
+from splitinfer.bundle import Bundle
+from splitinfer.model import Tensors
 
 STRIDE = 4
 TIMED = ("klt:1", "klt:0.25")
@@ -17,9 +21,10 @@ _FINEST, _COARSEST, _COUNT = 0.05, 4.0, 14
 def ids() -> tuple[str, ...]:
     """A geometric ladder of steps, the finest first; every fourth one is 1.4 times the one before."""
     steps = np.geomspace(_FINEST, _COARSEST, (_COUNT - 1) * STRIDE + 1)
-    return tuple(dict.fromkeys(f"klt:{step:.3g}" for step in steps))
+    return tuple(dict.fromkeys(f"klt:{round(float(step), 3):g}" for step in steps))
 
 
-def tables(split: Split, items: Array, codec_ids: tuple[str, ...]) -> dict[str, bytes]:
-    """Tables of codecs at the cut, from samples without labels."""
-    return calibrate(split.engine, Offered(split.bundle.model, codec_ids), split.batches(split.feeds(items)))
+def tables(bundle: Bundle, feeds: Sequence[Tensors]) -> dict[str, bytes]:
+    """The tables of all steps at the inner cuts, from inputs without labels, as a build makes them."""
+    offered = Offered(bundle.model, TIMED[:1])
+    return calibrate(OrtEngine(bundle), offered, feeds, lambda _done, _total: None)

@@ -9,6 +9,7 @@ from os import cpu_count
 import numpy as np
 
 from splitinfer.backends.ort import OrtEngine
+from splitinfer.bench.codecs import klt
 from splitinfer.bench.codecs.curve import Floats, Point
 from splitinfer.bench.codecs.pixels import classes
 from splitinfer.bundle import Bundle
@@ -70,6 +71,10 @@ class Split:
     def packer(self, tables: Mapping[str, bytes]) -> Packer:
         """Packs what crosses, with these tables of codecs."""
         return Packer(self.bundle.model, tables)
+
+    def tables(self, items: Array) -> dict[str, bytes]:
+        """The tables of the transform codec, from items without labels."""
+        return klt.tables(self.bundle, self.batches(self.feeds(items)))
 
     def _end(self, at: int, tensors: Tensors) -> Tensors:
         return self.engine.run(at, self.bundle.model.n, self.engine.hold(at, tensors)).outputs()

@@ -125,6 +125,6 @@ def _rival(judged: Judged, split: Split, calibrating: Array) -> Point:
 
 def _ours(judged: Judged, split: Split, calibrating: Array, bar: Bar) -> Sequence[Point]:
     ids = klt.ids()
-    packer = split.packer(klt.tables(split, calibrating, ids[:1]))
+    packer = split.packer(split.tables(calibrating))
     found = curve.explore(len(ids), klt.STRIDE, [bar], lambda at: judged.point(ids[at], packed(packer, ids[at])))
     return [found[at] for at in sorted(found)]

@@ -18,12 +18,16 @@ import numpy.typing as npt
 from splitinfer.backends.ort import OrtEngine
 from splitinfer.bench.codecs import klt
 from splitinfer.bench.codecs.speech import RATE_HZ, VOICES, say
+from splitinfer.bench.codecs.split import CUT
 from splitinfer.bench.codecs.subject import Subject
 from splitinfer.bench.rows import Row, at_most
 from splitinfer.bench.zoo.packaged import silero
 from splitinfer.build import BuildOptions, build
-from splitinfer.codec import codec
-from splitinfer.model import Array, Tensors, TensorSpec
+from splitinfer.bundle import Bundle
+from splitinfer.codec import Coder, codec, table_key
+from splitinfer.errors import Uncodable
+from splitinfer.model import Array, Tensors
+from splitinfer.payload import WIDER
 
 NETWORK = "silero_vad_16k_op15"
 BEFORE_RECURRENT = "/model/encoder/3/activation/Relu_output_0"
@@ -66,14 +70,15 @@ def measure(subject: Subject) -> list[Row]:
         hears = listener(silero(NETWORK, Path(folder)), Path(folder, "built.bundle"))
         clips = [clip(number) for number in range(_CLIPS)]
         crossing = [hears.head(one) for one in clips]
-        return [_row(subject, hears, clips[1::2], crossing[0::2], crossing[1::2])]
+        return [_row(subject, hears, clips, crossing[1::2])]
 
 
 class Listener:
     """The network in two halves."""
 
-    def __init__(self, engine: OrtEngine) -> None:
-        self._engine = engine
+    def __init__(self, bundle: Bundle) -> None:
+        self.bundle = bundle
+        self._engine = OrtEngine(bundle)
         self._given: Tensors = {"state": np.zeros(_STATE, np.float32), "sr": np.array(RATE_HZ, np.int64)}
         self._beside: Tensors = {}
 
@@ -86,6 +91,12 @@ class Listener:
             self._beside = {name: array for name, array in crossing.items() if name != BEFORE_RECURRENT}
             found.append(crossing[BEFORE_RECURRENT])
         return found
+
+    def samples(self, heard: Sequence[Clip]) -> list[Tensors]:
+        """Inputs to calibrate with, evenly spread over some clips, each with the state that the network has come to by then."""
+        pairs = [pair for one in heard for pair in zip(one.frames, self.states(one), strict=True)]
+        some = pairs[:: -(-len(pairs) // CALIBRATING)]
+        return [{**self._given, "input": frame[None], "state": state} for frame, state in some]
 
     def states(self, heard: Clip) -> list[Array]:
         """The state before each frame."""
@@ -116,7 +127,7 @@ def listener(path: Path, out: Path) -> Listener:
         path: of the network.
         out: where its bundle goes.
     """
-    return Listener(OrtEngine(build(path, out, BuildOptions(cuts=(BEFORE_RECURRENT,), codecs=("raw",)))))
+    return Listener(build(path, out, BuildOptions(cuts=(BEFORE_RECURRENT,), codecs=("raw",))))
 
 
 def clip(number: int) -> Clip:
@@ -153,20 +164,19 @@ def area(scores: Floats, right: npt.NDArray[np.bool_]) -> float:
     return float((ranks[right].sum() - positive * (positive + 1) / 2) / (positive * (len(right) - positive)))
 
 
-def _row(subject: Subject, hears: Listener, clips: list[Clip], seen: list[list[Array]], sent: list[list[Array]]) -> Row:
-    right = np.concatenate([one.speech for one in clips])
+def _row(subject: Subject, hears: Listener, clips: list[Clip], sent: list[list[Array]]) -> Row:
+    """Every second clip chooses, `sent` is what crosses for the others."""
+    right = np.concatenate([one.speech for one in clips[1::2]])
     whole = area(np.concatenate([hears.tail(one) for one in sent]), right)
-    shape = sent[0][0].shape
-    spec = TensorSpec(BEFORE_RECURRENT, "float32", (None, int(np.prod(shape))))
-    every = [frame.reshape(1, -1) for one in seen for frame in one]
-    samples = every[:: max(1, len(every) // CALIBRATING)][:CALIBRATING]
+    spec = next(spec for spec in hears.bundle.model.cuts[CUT].tensors if spec.name == BEFORE_RECURRENT)
+    tables = klt.tables(hears.bundle, hears.samples(clips[0::2]))
     best: tuple[float, str, float] | None = None
     for id in klt.ids():
-        chosen = codec(id)
-        coder = chosen.bind(spec, chosen.calibrate(spec, samples))
-        coded = [[coder.encode(frame.reshape(1, -1)) for frame in one] for one in sent]
-        arrived = [[coder.decode(chunks, (1, spec.shape[1] or 0)).reshape(shape) for chunks in one] for one in coded]
-        nbytes = float(np.mean([sum(map(len, chunks)) for one in coded for chunks in one]))
+        coder = codec(id).bind(spec, tables.get(table_key(CUT, spec.name, id)))
+        wider = codec(WIDER).bind(spec)
+        crossed = [[_through(coder, wider, frame) for frame in one] for one in sent]
+        arrived = [[frame for frame, _ in one] for one in crossed]
+        nbytes = float(np.mean([size for one in crossed for _, size in one]))
         change = area(np.concatenate([hears.tail(one) for one in arrived]), right) - whole
         subject.tell(f"    {id}: {nbytes:.1f} bytes a frame, area {change:+.4f}")
         if abs(change) <= CHANGE_MAX and (best is None or nbytes < best[0]):
@@ -174,3 +184,12 @@ def _row(subject: Subject, hears: Listener, clips: list[Clip], seen: list[list[A
     what = f"{NETWORK} before its LSTM: bytes a frame of 32 ms at |change of AUC| <= {CHANGE_MAX:g} (uncut {whole:.4f})"
     said = "no step reaches it" if best is None else f"{best[1]}, {best[2]:+.4f}"
     return Row(f"{what}: {said}", nan if best is None else best[0], "bytes", at_most(BYTES_MAX), n=len(right))
+
+
+def _through(coder: Coder, wider: Coder, frame: Array) -> tuple[Array, int]:
+    """What arrives of a frame, and its bytes; one that is unlike the samples departs to a wider codec, as in a payload."""
+    try:
+        chunks, used = coder.encode(frame), coder
+    except Uncodable:
+        chunks, used = wider.encode(frame), wider
+    return used.decode(chunks, frame.shape), sum(map(len, chunks))

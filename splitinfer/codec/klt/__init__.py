@@ -81,8 +81,8 @@ class Klt:
         check_accepted(self.id, self.accepts(spec), spec)
         if table is None:
             raise CorruptBundle(f"tensor {spec.name!r} has no table for {self.id!r}: build the bundle with samples")
-        read_table = _read(spec, table)
-        return KltCoder(spec, read_table.basis, Quantiser.at(read_table, quarter_octaves(self._step), float(self._step)))
+        found, quarters = _read(spec, table), quarter_octaves(self._step)
+        return KltCoder(spec, found.basis, Quantiser.at(found, quarters, float(self._step)), found.gain(quarters))
 
 
 def layout_of(spec: TensorSpec, samples: Sequence[Array]) -> Layout | None:

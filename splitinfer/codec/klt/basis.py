@@ -1,10 +1,10 @@
 """The linear transform: channels mixed by a matrix, then a discrete cosine transform over each block of the plane.
 
-    y = weight * D_h (A x) D_w'  -  mean          x = A^-1 (D_h' ((y + mean) / weight) D_w)
+    y = weight * D_h (A x) D_w'  -  mean          x = gain A^-1 (D_h' (y / weight) D_w)  +  A^-1 (D_h' (mean / weight) D_w)
 
 A is a Karhunen-Loeve transform in units of what the answers depend on (`fit`), D_n the orthonormal DCT-II of length n. Both
 ends compute in float32 and need not agree to the last bit: what is entropy coded are integers, and no decision of the decoder
-depends on a float.
+depends on a float. A gain for each channel gives back what quantisation takes (`fit`).
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ import numpy as np
 
 from splitinfer.codec.klt.layout import Floats, Layout
 from splitinfer.model import Array
+
+_PIECE = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -37,21 +39,40 @@ class Basis:
     def forward(self, item: Array) -> Floats:
         """Coefficients of an item, [C, rows, height, columns, width]."""
         values = self.layout.to_blocks(item)
-        mixed = (self.mixing @ values.reshape(len(values), -1)).reshape(values.shape)
+        mixed = product(self.mixing, values.reshape(len(values), -1)).reshape(values.shape)
         rows, columns = dct_matrix(values.shape[2]), dct_matrix(values.shape[4])
         return spectrum(mixed, rows, columns) * self._weight - self._mean
 
-    def inverse(self, coefficients: Floats, shape: tuple[int, ...]) -> Floats:
-        """The item of this shape, from its coefficients."""
+    def inverse(self, coefficients: Floats, gain: Floats, shape: tuple[int, ...]) -> Floats:
+        """The item of this shape, from its coefficients, which are used up.
+
+        Args:
+            coefficients: [C, rows, height, columns, width].
+            gain: [C], of the channels of the item.
+            shape: of the item.
+        """
+        return self.layout.from_blocks(self.inverse_blocks(coefficients, gain), shape)
+
+    def inverse_blocks(self, coefficients: Floats, gain: Floats) -> Floats:
+        """Values of blocks from their coefficients, which are used up; shapes as in `forward`."""
+        coefficients *= self._per_weight
+        values = self._unmixed(coefficients, gain)
+        values += self._mean_values
+        return values
+
+    def _unmixed(self, coefficients: Floats, gain: Floats) -> Floats:
         height, width = self.layout.blocks
-        mixed = spectrum((coefficients + self._mean) * self._per_weight, dct_matrix(height).T, dct_matrix(width).T)
-        values: Floats = (self._unmixing @ mixed.reshape(len(mixed), -1)).reshape(mixed.shape)
-        return self.layout.from_blocks(values, shape)
+        mixed = spectrum(coefficients, dct_matrix(height).T, dct_matrix(width).T)
+        return product(self._inverse_mixing * gain[:, None], mixed.reshape(len(mixed), -1)).reshape(mixed.shape)
 
     @cached_property
-    def _unmixing(self) -> Floats:
+    def _inverse_mixing(self) -> Floats:
         inverse: Floats = np.linalg.inv(self.mixing.astype(np.float64)).astype(np.float32)
         return inverse
+
+    @cached_property
+    def _mean_values(self) -> Floats:
+        return self._unmixed(self._mean * self._per_weight, np.ones(self.layout.channels, np.float32))
 
     @cached_property
     def _weight(self) -> Floats:
@@ -64,6 +85,22 @@ class Basis:
     @cached_property
     def _mean(self) -> Floats:
         return self.mean[:, None, :, None, :]
+
+
+def product(matrix: Floats, columns: Floats) -> Floats:
+    """Matrix @ columns, in pieces that the BLAS computes in this thread.
+
+    OpenBLAS takes several threads from 2^18 multiplications on, and what they spin while they wait for one another takes more
+    of the processor than such a product does.
+    """
+    size, count = len(matrix), columns.shape[1]
+    piece = max(1, _PIECE // size**2)
+    if piece >= count:
+        return matrix @ columns
+    out = np.empty((size, count), np.float32)
+    for at in range(0, count, piece):
+        np.matmul(matrix, columns[:, at : at + piece], out=out[:, at : at + piece])
+    return out
 
 
 def spectrum(values: Floats, rows: Floats, columns: Floats) -> Floats:

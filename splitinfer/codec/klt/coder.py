@@ -8,17 +8,15 @@ tensor departs to a wider codec (`Uncodable`). That bounds what a chunk may be, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from math import prod
 
 import numpy as np
-import numpy.typing as npt
 
 from splitinfer.codec.finite import LARGEST, check_finite
 from splitinfer.codec.items import Chunk, check_array, check_count
-from splitinfer.codec.klt import side
+from splitinfer.codec.klt import side, symbols
 from splitinfer.codec.klt.basis import Basis
-from splitinfer.codec.klt.entropy import Stack, even
 from splitinfer.codec.klt.layout import Floats
 from splitinfer.codec.klt.quantiser import LEVEL_MAX, Levels, Quantiser, Run
 from splitinfer.codec.klt.side import Side
@@ -36,10 +34,11 @@ _NOTABLE = 2.5
 class KltCoder:
     """One tensor's coder."""
 
-    def __init__(self, spec: TensorSpec, basis: Basis, quantiser: Quantiser) -> None:
+    def __init__(self, spec: TensorSpec, basis: Basis, quantiser: Quantiser, gain: Floats) -> None:
         self._spec = spec
         self._basis = basis
         self._quantiser = quantiser
+        self._gain = gain
         self._batched = spec.shape[:1] == (None,)
 
     def encode(self, array: Array) -> list[bytes]:
@@ -60,9 +59,10 @@ class KltCoder:
         return out.reshape(shape)
 
     def symbols(self, item: Array) -> list[tuple[Run, Levels]]:
-        """What an item's coefficients are coded as, run by run; for looking at what the entropy coder makes of it."""
-        values = self._quantiser.quantise(self._by_place(item)[self._quantiser.places])
-        return [(run, values[run.start : run.stop].ravel()) for run in self._quantiser.runs]
+        """The levels of an item, run by run: for looking at what the entropy coder makes of them."""
+        quantiser = self._quantiser
+        levels = quantiser.quantise(self._by_place(item)[quantiser.places])
+        return [(run, levels[run.start : run.stop].ravel()) for run in quantiser.runs]
 
     def _by_place(self, item: Array) -> Floats:
         """Coefficients, [places of a block, blocks]."""
@@ -70,54 +70,38 @@ class KltCoder:
         return coefficients.transpose(0, 2, 4, 1, 3).reshape(self._quantiser.size, -1)
 
     def _encode(self, item: Array) -> bytes:
-        quantiser = self._quantiser
-        values = self._by_place(item)
-        coded = values[quantiser.places]
-        unexpected = values[quantiser.uncoded].ravel()
-        largest = max(np.abs(coded).max(initial=0), np.abs(unexpected).max(initial=0)) / quantiser.step
+        quantiser, values = self._quantiser, self._by_place(item)
+        blocks = values.shape[1]
+        largest = max(values.max(), -values.min()) / quantiser.step
         if not largest < LEVEL_MAX:
             raise self._unlike(f"a coefficient is {largest:.3g} steps large")
-        places = np.flatnonzero(np.abs(unexpected) >= _NOTABLE * quantiser.step)
-        found = quantiser.quantise(coded)
-        stack = Stack()
-        escapes = [_push(stack, found[run.start : run.stop].ravel(), run) for run in reversed(quantiser.runs)]
-        levels = np.rint(unexpected[places] / quantiser.step).astype(int)
-        odd = Side(places.tolist(), levels.tolist(), np.concatenate([*escapes[::-1], np.zeros(0, np.int32)]).tolist())
-        if len(odd) > self._odd_max(values.shape[1]):
+        words, escapes = symbols.write(quantiser, quantiser.quantise(values[quantiser.places]))
+        odd = self._odd(values[quantiser.uncoded].ravel(), escapes)
+        if len(odd) > self._odd_max(blocks):
             raise self._unlike(f"{len(odd)} of {values.size} coefficients are beyond those of the samples")
-        chunk = side.write(odd) + stack.to_bytes()
-        if len(chunk) > self._bytes_max(values.shape[1]):
-            raise self._unlike(f"it takes {len(chunk)} bytes instead of about {self._bytes_usual(values.shape[1])}")
+        chunk = side.write(odd) + words
+        if len(chunk) > self._bytes_max(blocks):
+            raise self._unlike(f"it takes {len(chunk)} bytes instead of about {self._bytes_usual(blocks)}")
         return chunk
 
+    def _odd(self, unexpected: Floats, escapes: Sequence[int]) -> Side:
+        """What no row codes."""
+        step = self._quantiser.step
+        places = np.flatnonzero(np.abs(unexpected) >= _NOTABLE * step)
+        return Side(places.tolist(), np.rint(unexpected[places] / step).astype(int).tolist(), escapes)
+
     def _decode(self, chunk: Chunk, shape: tuple[int, ...]) -> Floats:
-        grid = self._basis.layout.grid(prod(shape), shape)
+        quantiser, grid = self._quantiser, self._basis.layout.grid(shape)
         blocks = prod(grid)
         if len(chunk) > self._bytes_max(blocks):
-            raise PayloadTooLarge(
-                f"a chunk of tensor {self._spec.name!r} has {len(chunk)} bytes, more than such a tensor takes"
-            )
+            raise PayloadTooLarge(f"a chunk of tensor {self._spec.name!r} has {len(chunk)} bytes, more than it ever takes")
         odd, words = side.read(chunk, self._odd_max(blocks))
-        stack = Stack(words)
-        values = np.zeros((self._quantiser.size, blocks), np.float32)
-        escapes = iter(odd.escapes)
-        for run in self._quantiser.runs:
-            levels = _pop(stack, (run.stop - run.start) * blocks, run, escapes)
-            values[self._quantiser.places[run.start : run.stop]] = self._reconstructed(levels, run).reshape(-1, blocks)
-        if not stack.is_empty() or next(escapes, None) is not None:
-            raise CorruptPayload(f"a chunk of tensor {self._spec.name!r} holds more than its coefficients")
+        values = np.zeros((quantiser.size, blocks), np.float32)
+        values[quantiser.places] = quantiser.values(symbols.read(quantiser, words, odd.escapes, blocks))
         self._put(values, odd)
         channels, height, width = self._basis.layout.shape
         coefficients = values.reshape(channels, height, width, *grid).transpose(0, 3, 1, 4, 2)
-        return self._basis.inverse(coefficients, shape)
-
-    def _reconstructed(self, levels: Levels, run: Run) -> Floats:
-        if run.low_bits:
-            return levels * self._quantiser.step
-        magnitudes = np.abs(levels)
-        one, more = (np.float32(point) for point in run.row.points)
-        values = magnitudes + np.where(magnitudes > 1, more, one * (magnitudes == 1))
-        return np.copysign(values * self._quantiser.step, levels).astype(np.float32, copy=False)
+        return self._basis.inverse(coefficients, self._gain, shape)
 
     def _put(self, values: Floats, odd: Side) -> None:
         """Sets what no row codes."""
@@ -140,31 +124,3 @@ class KltCoder:
 
     def _unlike(self, why: str) -> Uncodable:
         return Uncodable(f"tensor {self._spec.name!r} is unlike the samples that the codec was calibrated with: {why}")
-
-
-def _push(stack: Stack, found: Levels, run: Run) -> Levels:
-    """Codes the levels of a run; returns what escaped."""
-    if run.low_bits:
-        stack.push(found & ((1 << run.low_bits) - 1), even(run.low_bits))
-        found = found >> run.low_bits
-    symbols = found + run.row.largest
-    escaped: npt.NDArray[np.intp] = np.flatnonzero((symbols < 0) | (symbols >= run.row.escape))
-    symbols[escaped] = run.row.escape
-    stack.push(symbols, run.row.model)
-    return found[escaped]
-
-
-def _pop(stack: Stack, count: int, run: Run, escapes: Iterator[int]) -> Levels:
-    """Reads the levels of a run back."""
-    symbols = stack.pop(count, run.row.model)
-    escaped = np.flatnonzero(symbols == run.row.escape)
-    levels = symbols - np.int32(run.row.largest)
-    for at in escaped.tolist():
-        level = next(escapes, 0)
-        if not run.row.largest < abs(level + (level < 0)) + (level < 0) <= LEVEL_MAX >> run.low_bits:
-            raise CorruptPayload("an escape of a transform is missing, or is none")
-        levels[at] = level
-    if run.low_bits:
-        low = stack.pop(count, even(run.low_bits))
-        levels = (levels << run.low_bits) | low
-    return levels

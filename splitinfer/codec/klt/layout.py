@@ -50,13 +50,8 @@ class Layout:
         """Of the coefficients of one block."""
         return (self.channels, *self.blocks)
 
-    def grid(self, size: int, shape: tuple[int, ...]) -> tuple[int, int]:
-        """Number of blocks along both axes of the plane.
-
-        Args:
-            size: values of the item.
-            shape: of the item, with or without leading ones.
-        """
+    def grid(self, shape: tuple[int, ...]) -> tuple[int, int]:
+        """Number of blocks along both axes of the plane, for an item of this shape."""
         plane = self._plane(shape)
         rows, columns = (-(-length // block) for length, block in zip(plane, self.blocks, strict=True))
         return rows, columns
@@ -66,8 +61,8 @@ class Layout:
         values: npt.NDArray[Any] = np.moveaxis(item.reshape(item.shape[-len(self.dims) :]), self.channel, 0).astype(
             np.float32, copy=False
         )
-        height, width = plane = self._plane(item.shape)
-        rows, columns = (-(-length // block) for length, block in zip(plane, self.blocks, strict=True))
+        height, width = self._plane(item.shape)
+        rows, columns = self.grid(item.shape)
         values = values.reshape(self.channels, height, width)
         missing = rows * self.blocks[0] - height, columns * self.blocks[1] - width
         if any(missing):

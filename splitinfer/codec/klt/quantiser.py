@@ -84,20 +84,33 @@ class Quantiser:
         return np.flatnonzero(~coded)
 
     @cached_property
-    def thresholds(self) -> tuple[Floats, Floats]:
-        """Magnitudes from which 1 and 2 pay, for each place that is coded."""
-        return self._spread(lambda run: run.row.thresholds if not run.low_bits else (0.5, 1.5))
+    def largest(self) -> Levels:
+        """The largest magnitude that the row of each place codes, [places, 1]."""
+        found = np.empty((len(self.places), 1), np.int32)
+        for run in self.runs:
+            found[run.start : run.stop] = run.row.largest
+        return found
+
+    @property
+    def has_low_bits(self) -> bool:
+        """Whether some levels are coded in two parts."""
+        return any(run.low_bits for run in self.runs)
 
     @cached_property
-    def points(self) -> tuple[Floats, Floats]:
-        """What is added to magnitudes 1, and 2 and more, for each place that is coded."""
-        return self._spread(lambda run: run.row.points if not run.low_bits else (0.0, 0.0))
+    def thresholds(self) -> Floats:
+        """Magnitudes from which 1 and 2 pay, [2, places, 1]."""
+        return self._by_place(lambda run: (0.5, 1.5) if run.low_bits else run.row.thresholds)
 
-    def _spread(self, pair_of: Callable[[Run], tuple[float, float]]) -> tuple[Floats, Floats]:
-        pairs = np.empty((2, len(self.places)), np.float32)
+    @cached_property
+    def points(self) -> Floats:
+        """What is added to magnitudes 1, and 2 and more, [2, places, 1]."""
+        return self._by_place(lambda run: (0.0, 0.0) if run.low_bits else run.row.points)
+
+    def _by_place(self, pair_of: Callable[[Run], tuple[float, float]]) -> Floats:
+        pairs = np.empty((2, len(self.places), 1), np.float32)
         for run in self.runs:
-            pairs[:, run.start : run.stop] = np.array(pair_of(run), np.float32)[:, None]
-        return pairs[0], pairs[1]
+            pairs[:, run.start : run.stop, 0] = np.array(pair_of(run), np.float32)[:, None]
+        return pairs
 
     @property
     def expected_bits(self) -> float:
@@ -105,11 +118,29 @@ class Quantiser:
         return sum((run.stop - run.start) * (run.row.entropy_bits + run.low_bits) for run in self.runs)
 
     def quantise(self, values: Floats) -> Levels:
-        """Signed levels of coded coefficients, in the order of coding along the first axis."""
-        magnitudes = np.abs(values) * np.float32(1 / self.step)
-        one, two = (edges.reshape(-1, *[1] * (values.ndim - 1)) for edges in self.thresholds)
-        found = levels(magnitudes, one, two)
-        return np.where(values < 0, -found, found)
+        """Signed levels of coefficients [places, blocks] in the order of coding."""
+        magnitudes = np.abs(values)
+        magnitudes *= np.float32(1 / self.step)
+        one, two = self.thresholds
+        return levels(magnitudes, one, two, values)
+
+    def values(self, found: Levels) -> Floats:
+        """What levels [places, blocks] stand for."""
+        magnitudes = np.abs(found)
+        values: Floats = np.where(magnitudes > 1, self.points[1], self.points[0])
+        values *= magnitudes > 0
+        values += magnitudes
+        values *= self.step
+        np.copysign(values, found, out=values, casting="same_kind")
+        return values
+
+    def requantised(self, blocks: Floats) -> Floats:
+        """Blocks [n, C, height, width] as they come back."""
+        flat = blocks.reshape(len(blocks), -1)
+        found = self.quantise(flat[:, self.places].T)
+        back = np.zeros_like(flat)
+        back[:, self.places] = self.values(found).T
+        return back.reshape(blocks.shape)
 
     def ideal_bits(self, blocks: Floats) -> float:
         """Length of blocks [n, C, height, width] by the rows, escapes counted as 16 bits."""
@@ -117,12 +148,14 @@ class Quantiser:
         return sum(_ideal_bits(flat[run.start : run.stop], run) for run in self.runs)
 
 
-def levels(magnitudes: Floats, one: Floats, two: Floats) -> Levels:
-    """Magnitudes of levels: 0 below `one`, 1 below `two`, and so on in steps of one."""
-    found = (magnitudes + (2 - two)).astype(np.int32)
-    np.maximum(found, 1, out=found)
-    found[magnitudes < one] = 0
-    return found
+def levels(magnitudes: Floats, one: Floats, two: Floats, signs: Floats) -> Levels:
+    """Levels: 0 below `one`, 1 below `two`, and so on in steps of one, with the signs of `signs`. Magnitudes are used up."""
+    some = magnitudes >= one
+    magnitudes += 2 - two
+    np.maximum(magnitudes, 1, out=magnitudes)
+    magnitudes *= some
+    np.copysign(magnitudes, signs, out=magnitudes)
+    return magnitudes.astype(np.int32)
 
 
 def _row(table: Table, row: int) -> tuple[Row, int]:

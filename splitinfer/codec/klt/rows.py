@@ -1,7 +1,7 @@
-"""How likely each level is: one row of integer frequencies for each quarter octave of spread over step.
+"""How likely each level is, one row of integer frequencies for each quarter octave of spread over step.
 
-A coefficient whose standard deviation is 2^(r/4) steps is coded with row r. Rows are symmetric, and end in an escape for what is
-beyond them. Since a row depends on nothing but that ratio, the rows of one calibration serve every step.
+A coefficient whose standard deviation is 2^(r/4) steps is coded with row r. Rows are symmetric, and end in an escape for what
+is beyond them. Since a row depends on nothing but that ratio, the rows of one calibration serve every step.
 
 Only integers decide what is coded how.
 """
@@ -20,8 +20,9 @@ from splitinfer.codec.klt.steps import PER_OCTAVE
 
 Counts = npt.NDArray[np.float64]
 
-LOWEST, HIGHEST = -14, 12
-"""Rows. Below, a coefficient is as good as always zero and is not coded; above, its low bits are sent as they are."""
+LOWEST, HIGHEST = -8, 12
+"""Rows. Below, a coefficient is as good as always zero and is not coded (half of Lite0's at step 1; coding them, too, gains
+nothing); above, its low bits are sent as they are."""
 COUNT = HIGHEST - LOWEST + 1
 TOTAL = 1 << 14
 """Sum of a row's frequencies."""

@@ -7,6 +7,7 @@
     mean       i2 [C, height, width]      in 1/16
     rows       u2, lowest row first       frequencies
     points     u1 [rows, 2]               in 1/256, minus 1/2
+    gains      u2 [steps, C]              in 1/16384
 
 Arrays of two bytes are stored as all low bytes, then all high bytes, which compress better.
 """
@@ -22,7 +23,7 @@ import zstandard
 
 from splitinfer.codec.items import Chunk
 from splitinfer.codec.klt.basis import Basis
-from splitinfer.codec.klt.layout import Layout, item_dims, layouts
+from splitinfer.codec.klt.layout import Floats, Layout, item_dims, layouts
 from splitinfer.codec.klt.rows import COUNT, SYMBOLS, Row
 from splitinfer.codec.zstd import inflate
 from splitinfer.errors import CorruptBundle, CorruptPayload
@@ -33,6 +34,9 @@ _HEAD = struct.Struct("<BBHH")
 _VERSION = 1
 _LEVEL = 19
 _POINTS = 256
+_GAINS = 1 << 14
+QUARTERS = tuple(range(-12, 5, 2))
+"""Steps that calibration looks at, in quarter octaves: 1/8 to 2."""
 
 
 @dataclass(frozen=True)
@@ -43,11 +47,19 @@ class Table:
         basis: the transform.
         spread: quarter octaves of each coefficient's standard deviation, int8 [C, height, width].
         rows: `rows.COUNT` of them.
+        gains: of channels after quantisation, float32 [len(QUARTERS), C].
     """
 
     basis: Basis
     spread: npt.NDArray[np.int8]
     rows: tuple[Row, ...]
+    gains: Floats
+
+    def gain(self, quarters: int) -> Floats:
+        """The gains that were found at the nearest step."""
+        nearest = min(range(len(QUARTERS)), key=lambda index: abs(QUARTERS[index] - quarters))
+        gain: Floats = self.gains[nearest]
+        return gain
 
 
 def rounded(basis: Basis) -> Basis:
@@ -68,6 +80,7 @@ def write(table: Table) -> bytes:
         _split(np.rint(basis.mean * MEANS_PER_UNIT).astype("<i2")),
         _split(np.array([count for row in table.rows for count in row.frequencies], "<u2")),
         np.clip(np.rint((points + 0.5) * _POINTS), 0, _POINTS - 1).astype(np.uint8).tobytes(),
+        _split(np.clip(np.rint(table.gains * _GAINS), 0, 2**16 - 1).astype("<u2")),
     ]
     layout = basis.layout
     return _HEAD.pack(_VERSION, layout.channel, *layout.blocks) + zstandard.compress(b"".join(body), _LEVEL)
@@ -118,7 +131,8 @@ class _Body:
         for size, (one, more) in zip(SYMBOLS, points.tolist(), strict=True):
             rows.append(Row(tuple(counts[:size]), (one, more)))
             counts = counts[size:]
-        return Table(Basis(layout, mixing, weight, mean), spread, tuple(rows))
+        gains = self._pairs((len(QUARTERS), channels), "<u2") / np.float32(_GAINS)
+        return Table(Basis(layout, mixing, weight, mean), spread, tuple(rows), gains)
 
     def _pairs(self, shape: tuple[int, ...], dtype: str) -> npt.NDArray[np.float32]:
         size = int(np.prod(shape))
@@ -132,7 +146,8 @@ class _Body:
 
 def _nbytes(layout: Layout) -> int:
     channels, height, width = layout.shape
-    return 2 * channels**2 + 2 * height * width + 3 * channels * height * width + 2 * sum(SYMBOLS) + 2 * COUNT
+    maps = 2 * height * width + 3 * channels * height * width
+    return 2 * channels**2 + maps + 2 * sum(SYMBOLS) + 2 * COUNT + 2 * len(QUARTERS) * channels
 
 
 def _split(array: npt.NDArray[np.generic]) -> bytes:

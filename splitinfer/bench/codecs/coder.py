@@ -15,6 +15,7 @@ from splitinfer.bench.rows import Row, at_most, spread_of
 from splitinfer.codec import table_key
 from splitinfer.codec.klt import Klt, KltCoder
 from splitinfer.codec.klt.quantiser import Levels, Run
+from splitinfer.codec.klt.rows import ESCAPE
 from splitinfer.model import Cut
 
 OVER_ENTROPY, OVER_ZSTD = 1.02, 0.82
@@ -50,7 +51,7 @@ def _coders(cut: Cut, tables: Mapping[str, bytes], id: str) -> dict[str, KltCode
 def _ideal_bits(run: Run, levels: Levels) -> float:
     """What levels cost under the frequencies of their row: -log2 of each one's probability. What an escape adds is free."""
     high = levels >> run.low_bits
-    symbols = np.where(np.abs(high) > run.row.largest, run.row.escape, high + run.row.largest)
+    symbols = np.where(np.abs(high) > run.row.largest, ESCAPE, high + run.row.zero)
     return float(run.row.bits[symbols].sum()) + run.low_bits * levels.size
 
 

@@ -7,6 +7,7 @@ colours; WebP; AVIF with and without halved colours, and slower where that might
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
@@ -46,7 +47,8 @@ class Medium:
 
     def files(self, pictures: Picture, at: int) -> list[bytes]:
         """The pictures with one setting."""
-        return [self.write(picture, self.qualities[at]) for picture in pictures]
+        with ThreadPoolExecutor() as pool:
+            return list(pool.map(lambda picture: self.write(picture, self.qualities[at]), pictures))
 
 
 def decoded(files: Sequence[bytes]) -> Picture:

@@ -9,8 +9,11 @@ depends on a float. A gain for each channel gives back what quantisation takes (
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from itertools import product as product_of
+from math import prod
 
 import numpy as np
 
@@ -18,6 +21,8 @@ from splitinfer.codec.klt.layout import Floats, Layout
 from splitinfer.model import Array
 
 _PIECE = 1 << 18
+_IN_PLACE = 1 << 13
+"""Numbers that are taken at a time where a result replaces what it is made of."""
 
 
 @dataclass(frozen=True)
@@ -44,35 +49,38 @@ class Basis:
         return spectrum(mixed, rows, columns) * self._weight - self._mean
 
     def inverse(self, coefficients: Floats, gain: Floats, shape: tuple[int, ...]) -> Floats:
-        """The item of this shape, from its coefficients, which are used up.
+        """The item of this shape, from its coefficients, in whose memory it is worked out.
 
         Args:
-            coefficients: [C, rows, height, columns, width].
+            coefficients: [C * height * width, blocks], places of a block in order; used up.
             gain: [C], of the channels of the item.
             shape: of the item.
         """
-        return self.layout.from_blocks(self.inverse_blocks(coefficients, gain), shape)
+        blocks = self._unmixed(coefficients, gain, self.layout.grid(shape))
+        blocks += self._mean_values
+        return self.layout.from_blocks(blocks, shape)
 
-    def inverse_blocks(self, coefficients: Floats, gain: Floats) -> Floats:
-        """Values of blocks from their coefficients, which are used up; shapes as in `forward`."""
-        coefficients *= self._per_weight
-        values = self._unmixed(coefficients, gain)
-        values += self._mean_values
-        return values
-
-    def _unmixed(self, coefficients: Floats, gain: Floats) -> Floats:
+    def _unmixed(self, coefficients: Floats, gain: Floats, grid: tuple[int, int]) -> Floats:
+        """Blocks [C, rows, height, columns, width], a view of what the coefficients have become."""
         height, width = self.layout.blocks
-        mixed = spectrum(coefficients, dct_matrix(height).T, dct_matrix(width).T)
-        return product(self._inverse_mixing * gain[:, None], mixed.reshape(len(mixed), -1)).reshape(mixed.shape)
+        blocks = coefficients.reshape(*self.layout.shape, *grid).transpose(0, 3, 1, 4, 2)
+        blocks *= self._per_weight
+        for part in _parts(blocks.shape):
+            blocks[part] = spectrum(blocks[part], dct_matrix(height).T, dct_matrix(width).T)
+        by_channel = coefficients.reshape(len(blocks), -1)
+        product(self.inverse_mixing * gain[:, None], by_channel, by_channel)
+        return blocks
 
     @cached_property
-    def _inverse_mixing(self) -> Floats:
+    def inverse_mixing(self) -> Floats:
+        """A^-1."""
         inverse: Floats = np.linalg.inv(self.mixing.astype(np.float64)).astype(np.float32)
         return inverse
 
     @cached_property
     def _mean_values(self) -> Floats:
-        return self._unmixed(self._mean * self._per_weight, np.ones(self.layout.channels, np.float32))
+        coefficients = self.mean.reshape(-1, 1).copy()
+        return self._unmixed(coefficients, np.ones(self.layout.channels, np.float32), (1, 1))
 
     @cached_property
     def _weight(self) -> Floats:
@@ -87,20 +95,28 @@ class Basis:
         return self.mean[:, None, :, None, :]
 
 
-def product(matrix: Floats, columns: Floats) -> Floats:
-    """Matrix @ columns, in pieces that the BLAS computes in this thread.
+def product(matrix: Floats, columns: Floats, out: Floats | None = None) -> Floats:
+    """Matrix @ columns, in pieces that the BLAS computes in this thread; `out` may be the columns themselves.
 
     OpenBLAS takes several threads from 2^18 multiplications on, and what they spin while they wait for one another takes more
     of the processor than such a product does.
     """
     size, count = len(matrix), columns.shape[1]
-    piece = max(1, _PIECE // size**2)
-    if piece >= count:
-        return matrix @ columns
-    out = np.empty((size, count), np.float32)
+    piece = max(1, min(_PIECE // size, _IN_PLACE) // size)
+    if out is None:
+        out = np.empty((size, count), np.float32)
     for at in range(0, count, piece):
-        np.matmul(matrix, columns[:, at : at + piece], out=out[:, at : at + piece])
+        out[:, at : at + piece] = matrix @ columns[:, at : at + piece]
     return out
+
+
+def _parts(shape: tuple[int, ...]) -> Iterator[tuple[slice, slice]]:
+    """Of channels and rows of blocks, few enough at a time."""
+    channels, rows, *row = shape
+    high = min(rows, max(1, _IN_PLACE // prod(row)))
+    deep = max(1, _IN_PLACE // (high * prod(row)))
+    for channel, start in product_of(range(0, channels, deep), range(0, rows, high)):
+        yield slice(channel, channel + deep), slice(start, start + high)
 
 
 def spectrum(values: Floats, rows: Floats, columns: Floats) -> Floats:

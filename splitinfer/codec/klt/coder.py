@@ -17,14 +17,16 @@ from splitinfer.codec.finite import LARGEST, check_finite
 from splitinfer.codec.items import Chunk, check_array, check_count
 from splitinfer.codec.klt import side, symbols
 from splitinfer.codec.klt.basis import Basis
+from splitinfer.codec.klt.entropy import Stack
 from splitinfer.codec.klt.layout import Floats
 from splitinfer.codec.klt.quantiser import LEVEL_MAX, Levels, Quantiser, Run
 from splitinfer.codec.klt.side import Side
 from splitinfer.errors import CorruptPayload, PayloadTooLarge, Uncodable
 from splitinfer.model import Array, TensorSpec
 
-ODD_SHARE_MAX, ODD_ALWAYS = 1 / 256, 4
-"""Coefficients of an item that may be beyond what the samples held: this share, or this many if that is more."""
+ODD_SHARE_MAX, ODD_ALWAYS = 1 / 256, 8
+"""Coefficients of an item that may be beyond what the rows code: this share more than `TIMES_EXPECTED` what the samples had (sparse
+vectors have some), or this many if that is more."""
 TIMES_EXPECTED, SLACK_BYTES = 4, 64
 """A chunk may be so many times as long as the samples' mean, and a bit. (Maps of photos: one in twenty is 1.3 times.)"""
 _NOTABLE = 2.5
@@ -53,10 +55,12 @@ class KltCoder:
         check_count(chunks, count)
         if not all(shape):
             raise CorruptPayload(f"tensor {self._spec.name!r} is empty")
-        out = np.empty((count, *item_shape), self._spec.dtype)
+        if count == 1:
+            return np.ascontiguousarray(self._decode(chunks[0], item_shape), self._spec.dtype).reshape(shape)
+        out = np.empty(shape, self._spec.dtype)
         for index, chunk in enumerate(chunks):
             out[index] = self._decode(chunk, item_shape)
-        return out.reshape(shape)
+        return out
 
     def symbols(self, item: Array) -> list[tuple[Run, Levels]]:
         """The levels of an item, run by run: for looking at what the entropy coder makes of them."""
@@ -66,7 +70,8 @@ class KltCoder:
 
     def _by_place(self, item: Array) -> Floats:
         """Coefficients, [places of a block, blocks]."""
-        coefficients = self._basis.forward(item)
+        with np.errstate(over="ignore", invalid="ignore"):  # what overflows is far too large to be coded
+            coefficients = self._basis.forward(item)
         return coefficients.transpose(0, 2, 4, 1, 3).reshape(self._quantiser.size, -1)
 
     def _encode(self, item: Array) -> bytes:
@@ -91,17 +96,16 @@ class KltCoder:
         return Side(places.tolist(), np.rint(unexpected[places] / step).astype(int).tolist(), escapes)
 
     def _decode(self, chunk: Chunk, shape: tuple[int, ...]) -> Floats:
-        quantiser, grid = self._quantiser, self._basis.layout.grid(shape)
-        blocks = prod(grid)
+        quantiser, blocks = self._quantiser, prod(self._basis.layout.grid(shape))
         if len(chunk) > self._bytes_max(blocks):
             raise PayloadTooLarge(f"a chunk of tensor {self._spec.name!r} has {len(chunk)} bytes, more than it ever takes")
         odd, words = side.read(chunk, self._odd_max(blocks))
+        stack = Stack(words)
         values = np.zeros((quantiser.size, blocks), np.float32)
-        values[quantiser.places] = quantiser.values(symbols.read(quantiser, words, odd.escapes, blocks))
+        for part, levels in symbols.read(quantiser, stack, odd.escapes, blocks):
+            values[quantiser.places[part]] = quantiser.values(levels, part)
         self._put(values, odd)
-        channels, height, width = self._basis.layout.shape
-        coefficients = values.reshape(channels, height, width, *grid).transpose(0, 3, 1, 4, 2)
-        return self._basis.inverse(coefficients, self._gain, shape)
+        return self._basis.inverse(values, self._gain, shape)
 
     def _put(self, values: Floats, odd: Side) -> None:
         """Sets what no row codes."""
@@ -114,7 +118,8 @@ class KltCoder:
         values[uncoded[places // blocks], places % blocks] = np.array(odd.levels, np.float32) * self._quantiser.step
 
     def _odd_max(self, blocks: int) -> int:
-        return max(ODD_ALWAYS, int(ODD_SHARE_MAX * self._quantiser.size * blocks))
+        quantiser = self._quantiser
+        return max(ODD_ALWAYS, int((ODD_SHARE_MAX * quantiser.size + TIMES_EXPECTED * quantiser.expected_escapes) * blocks))
 
     def _bytes_usual(self, blocks: int) -> int:
         return int(self._quantiser.expected_bits * blocks / 8)

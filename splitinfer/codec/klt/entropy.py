@@ -50,8 +50,9 @@ class Stack:
 
         if len(data) and not data[-1]:
             raise CorruptPayload("the symbols of a transform end in zeros")
-        padded = bytes(data) + bytes(-len(data) % 4)
-        self._coder = stream.stack.AnsCoder(np.frombuffer(padded, "<u4").astype(np.uint32))
+        words = np.zeros(-(-len(data) // 4), "<u4")
+        words.view(np.uint8)[: len(data)] = np.frombuffer(data, np.uint8)
+        self._coder = stream.stack.AnsCoder(words.astype(np.uint32, copy=False))
 
     def push(self, symbols: Symbols, model: Distribution) -> None:
         """Puts symbols on top; they come off in the order of the array."""

@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
 from splitinfer.codec.klt.layout import Floats
-from splitinfer.codec.klt.rows import HIGHEST, LOWEST, Row
+from splitinfer.codec.klt.rows import ESCAPE, HIGHEST, LOWEST, TOTAL, Row
 from splitinfer.codec.klt.steps import PER_OCTAVE
 from splitinfer.codec.klt.table import Table
 
@@ -21,6 +22,8 @@ Levels = npt.NDArray[np.int32]
 
 LEVEL_MAX = 1 << 24
 """Magnitudes are exact in float32 up to here; what lies beyond is uncodable."""
+_WIDEST = HIGHEST + PER_OCTAVE * 19
+"""Coefficients of any wider spread would mostly be beyond `LEVEL_MAX`; their row must not have more than 24 low bits."""
 
 
 @dataclass(frozen=True)
@@ -65,15 +68,13 @@ class Quantiser:
             quarters: 4 log2(step), rounded; decides about rows.
             step: exact; by default 2^(quarters / 4).
         """
-        classes = table.spread.ravel().astype(np.int64) - quarters
+        classes = np.minimum(table.spread.ravel().astype(np.int64) - quarters, _WIDEST)
         places = np.argsort(-classes, kind="stable")
         places = places[: int((classes >= LOWEST).sum())]
         ordered = classes[places]
         starts = np.flatnonzero(np.diff(ordered, prepend=HIGHEST + 1000))
-        stops = [*starts[1:].tolist(), len(ordered)]
-        runs = tuple(
-            Run(start, stop, *_row(table, int(ordered[start]))) for start, stop in zip(starts.tolist(), stops, strict=True)
-        )
+        bounds = pairwise([*starts.tolist(), len(ordered)])
+        runs = tuple(Run(start, stop, *_row(table, int(ordered[start]))) for start, stop in bounds)
         return cls(places, runs, len(classes), np.float32(2 ** (quarters / PER_OCTAVE) if step is None else step))
 
     @cached_property
@@ -91,7 +92,15 @@ class Quantiser:
             found[run.start : run.stop] = run.row.largest
         return found
 
-    @property
+    @cached_property
+    def shifts(self) -> Levels:
+        """Low bits of the levels of each place, [places, 1]."""
+        found = np.empty((len(self.places), 1), np.int32)
+        for run in self.runs:
+            found[run.start : run.stop] = run.low_bits
+        return found
+
+    @cached_property
     def has_low_bits(self) -> bool:
         """Whether some levels are coded in two parts."""
         return any(run.low_bits for run in self.runs)
@@ -112,10 +121,15 @@ class Quantiser:
             pairs[:, run.start : run.stop, 0] = np.array(pair_of(run), np.float32)[:, None]
         return pairs
 
-    @property
+    @cached_property
     def expected_bits(self) -> float:
         """Mean length of a block like those of the samples."""
         return sum((run.stop - run.start) * (run.row.entropy_bits + run.low_bits) for run in self.runs)
+
+    @cached_property
+    def expected_escapes(self) -> float:
+        """Mean number of escapes in a block like those of the samples."""
+        return sum((run.stop - run.start) * run.row.frequencies[-1] for run in self.runs) / TOTAL
 
     def quantise(self, values: Floats) -> Levels:
         """Signed levels of coefficients [places, blocks] in the order of coding."""
@@ -124,10 +138,11 @@ class Quantiser:
         one, two = self.thresholds
         return levels(magnitudes, one, two, values)
 
-    def values(self, found: Levels) -> Floats:
-        """What levels [places, blocks] stand for."""
+    def values(self, found: Levels, part: slice = slice(None)) -> Floats:
+        """What levels [places, blocks] stand for, of all places or a part of them."""
         magnitudes = np.abs(found)
-        values: Floats = np.where(magnitudes > 1, self.points[1], self.points[0])
+        one, more = self.points[:, part]
+        values: Floats = np.where(magnitudes > 1, more, one)
         values *= magnitudes > 0
         values += magnitudes
         values *= self.step
@@ -166,5 +181,5 @@ def _row(table: Table, row: int) -> tuple[Row, int]:
 def _ideal_bits(found: Levels, run: Run) -> float:
     high = found >> run.low_bits
     escapes = np.abs(high) > run.row.largest
-    symbols = np.where(escapes, run.row.escape, high + run.row.largest)
+    symbols = np.where(escapes, ESCAPE, high + run.row.zero)
     return float(run.row.bits[symbols].sum()) + 16.0 * int(escapes.sum()) + run.low_bits * found.size

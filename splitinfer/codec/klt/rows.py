@@ -29,6 +29,8 @@ TOTAL = 1 << 14
 RATE_WEIGHT = 0.1
 """Lambda of rate-distortion optimised rounding, in squared steps a bit. (A uniform quantiser trades (ln 2)/6 = 0.116.)"""
 _SPREADS_COVERED = 5.0
+ESCAPE = 0
+"""The symbol that stands for every magnitude beyond a row. A stack that was cut short gives it for all that is missing."""
 
 
 def largest(row: int) -> int:
@@ -58,15 +60,15 @@ class Row:
         return len(self.frequencies) - 2
 
     @property
-    def escape(self) -> int:
-        """The symbol that stands for every larger magnitude."""
-        return 2 * self.largest + 1
+    def zero(self) -> int:
+        """The symbol of level 0."""
+        return self.largest + 1
 
     @cached_property
     def weights(self) -> npt.NDArray[np.float64]:
-        """Of the symbols -largest..largest and the escape; whole numbers."""
+        """Of the symbols: `ESCAPE`, then -largest..largest; whole numbers."""
         zero, *others, escape = self.frequencies
-        return np.array([*others[::-1], 2 * zero, *others, 2 * escape], np.float64)
+        return np.array([2 * escape, *others[::-1], 2 * zero, *others], np.float64)
 
     @cached_property
     def bits(self) -> npt.NDArray[np.float64]:
@@ -87,7 +89,7 @@ class Row:
     @cached_property
     def thresholds(self) -> tuple[float, float]:
         """Magnitudes in steps from which 1 and 2 pay, by distortion + RATE_WEIGHT * bits."""
-        zero, one, two = self.bits[self.largest], self.bits[self.largest + 1], self.bits[self.largest + 2]
+        zero, one, two = self.bits[self.zero : self.zero + 3]
         first, second = 1 + self.points[0], 2 + self.points[1]
         from_one = (first**2 + RATE_WEIGHT * (one - zero)) / (2 * first)
         from_two = (first + second) / 2 + RATE_WEIGHT * max(0.0, two - one) / (2 * (second - first))

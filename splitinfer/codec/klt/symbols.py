@@ -6,15 +6,18 @@ they are, the row codes the rest.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from splitinfer.codec.items import Chunk
 from splitinfer.codec.klt.entropy import Stack, even
 from splitinfer.codec.klt.quantiser import LEVEL_MAX, Levels, Quantiser, Run
+from splitinfer.codec.klt.rows import ESCAPE
 from splitinfer.errors import CorruptPayload
+
+TOGETHER = 1 << 13
+"""Levels that are read at a time, so that memory stays small. Low bits follow the symbols of each piece: bytes depend on it."""
 
 
 def write(quantiser: Quantiser, levels: Levels) -> tuple[bytes, list[int]]:
@@ -24,71 +27,84 @@ def write(quantiser: Quantiser, levels: Levels) -> tuple[bytes, list[int]]:
         quantiser: that made the levels.
         levels: [places, blocks].
     """
-    low = [_low_bits(levels, run) for run in quantiser.runs]
     symbols, escapes = symbols_of(quantiser, levels)
     stack = Stack()
-    for run, bits in zip(reversed(quantiser.runs), reversed(low), strict=True):
-        if bits is not None:
-            stack.push(bits, even(run.low_bits))
-        stack.push(symbols[run.start : run.stop].ravel(), run.row.model)
+    for _, runs in reversed(_pieces(quantiser, levels.shape[1])):
+        for run in reversed(runs):
+            if run.low_bits:
+                stack.push(levels[run.start : run.stop].ravel() & ((1 << run.low_bits) - 1), even(run.low_bits))
+            stack.push(symbols[run.start : run.stop].ravel(), run.row.model)
     return stack.to_bytes(), escapes
 
 
 def symbols_of(quantiser: Quantiser, levels: Levels) -> tuple[Levels, list[int]]:
     """Symbols of the rows, and what escaped."""
-    high = levels >> _shifts(quantiser) if quantiser.has_low_bits else levels
+    high = levels >> quantiser.shifts if quantiser.has_low_bits else levels
     symbols = high + quantiser.largest
     odd = np.flatnonzero(symbols.view(np.uint32) > 2 * quantiser.largest.view(np.uint32))
-    if not odd.size:
-        return symbols, []
-    symbols.ravel()[odd] = 2 * quantiser.largest.ravel()[odd // levels.shape[1]] + 1
+    symbols += 1
+    symbols.ravel()[odd] = ESCAPE
     return symbols, high.ravel()[odd].tolist()
 
 
-def read(quantiser: Quantiser, data: Chunk, escapes: Sequence[int], blocks: int) -> Levels:
-    """The levels, [places, blocks].
+def read(quantiser: Quantiser, stack: Stack, escapes: Sequence[int], blocks: int) -> Iterator[tuple[slice, Levels]]:
+    """Some places after the other with their levels, [places, blocks]: none counts before all have come.
 
     Raises:
         CorruptPayload: the stack does not hold exactly so many symbols, or not as many escapes as there are.
     """
-    stack = Stack(data)
-    levels = np.empty((len(quantiser.places), blocks), np.int32)
-    low: list[tuple[Run, Levels]] = []
-    for run in quantiser.runs:
-        count = (run.stop - run.start) * blocks
-        levels[run.start : run.stop] = stack.pop(count, run.row.model).reshape(-1, blocks)
-        if run.low_bits:
-            low.append((run, stack.pop(count, even(run.low_bits)).reshape(-1, blocks)))
-    if not stack.is_empty():
+    used = 0
+    for part, runs in _pieces(quantiser, blocks):
+        levels, low = _popped(stack, part, runs, blocks)
+        odd = np.flatnonzero(levels == ESCAPE)
+        levels -= quantiser.largest[part] + 1
+        _put(quantiser, part, levels, odd, escapes[used : used + len(odd)])
+        used += len(odd)
+        if low is not None:
+            levels <<= quantiser.shifts[part]
+            levels |= low
+        yield part, levels
+    if used != len(escapes) or not stack.is_empty():
         raise CorruptPayload("the symbols of a transform are not those of its coefficients")
-    odd = np.flatnonzero(levels == 2 * quantiser.largest + 1)
-    levels -= quantiser.largest
-    _put(quantiser, levels, odd, escapes)
-    for run, bits in low:
-        levels[run.start : run.stop] <<= run.low_bits
-        levels[run.start : run.stop] |= bits
-    return levels
 
 
-def _put(quantiser: Quantiser, levels: Levels, odd: npt.NDArray[np.intp], escapes: Sequence[int]) -> None:
+def _popped(stack: Stack, part: slice, runs: Sequence[Run], blocks: int) -> tuple[Levels, Levels | None]:
+    """Symbols of the rows of some places, and the low bits where there are some."""
+    symbols = np.empty((part.stop - part.start, blocks), np.int32)
+    low = np.zeros_like(symbols) if any(run.low_bits for run in runs) else None
+    for run in runs:
+        at, count = slice(run.start - part.start, run.stop - part.start), (run.stop - run.start) * blocks
+        symbols[at] = stack.pop(count, run.row.model).reshape(-1, blocks)
+        if low is not None and run.low_bits:
+            low[at] = stack.pop(count, even(run.low_bits)).reshape(-1, blocks)
+    return symbols, low
+
+
+def _put(quantiser: Quantiser, part: slice, levels: Levels, odd: npt.NDArray[np.intp], escapes: Sequence[int]) -> None:
     if len(odd) != len(escapes):
-        raise CorruptPayload("a transform has more or fewer escapes than levels that need them")
+        raise CorruptPayload("a transform has fewer escapes than levels that need them")
     if not escapes:
         return
     found = np.array(escapes)
-    at = odd // levels.shape[1]
-    largest, most = quantiser.largest.ravel()[at], LEVEL_MAX >> _shifts(quantiser).ravel()[at]
+    at = part.start + odd // levels.shape[1]
+    largest, most = quantiser.largest.ravel()[at], LEVEL_MAX >> quantiser.shifts.ravel()[at]
     if not ((np.abs(found) > largest) & (np.abs(found) <= most)).all():
         raise CorruptPayload("an escape of a transform is none, or too large")
     levels.ravel()[odd] = found
 
 
-def _shifts(quantiser: Quantiser) -> Levels:
-    shifts = np.zeros_like(quantiser.largest)
-    for run in quantiser.runs:
-        shifts[run.start : run.stop] = run.low_bits
-    return shifts
+def _pieces(quantiser: Quantiser, blocks: int) -> list[tuple[slice, Sequence[Run]]]:
+    """Places, some at a time, and the runs over them."""
+    count, most = len(quantiser.places), max(1, TOGETHER // blocks)
+    if count <= most:
+        return [(slice(0, count), quantiser.runs)]
+    parts = (slice(start, min(start + most, count)) for start in range(0, count, most))
+    return [(part, _within(quantiser.runs, part)) for part in parts]
 
 
-def _low_bits(levels: Levels, run: Run) -> Levels | None:
-    return levels[run.start : run.stop].ravel() & ((1 << run.low_bits) - 1) if run.low_bits else None
+def _within(runs: Sequence[Run], part: slice) -> list[Run]:
+    return [
+        Run(max(run.start, part.start), min(run.stop, part.stop), run.row, run.low_bits)
+        for run in runs
+        if run.start < part.stop and run.stop > part.start
+    ]

@@ -24,9 +24,9 @@ from splitinfer.codec.klt.side import Side
 from splitinfer.errors import CorruptPayload, PayloadTooLarge, Uncodable
 from splitinfer.model import Array, TensorSpec
 
-ODD_SHARE_MAX, ODD_ALWAYS = 1 / 256, 8
-"""Coefficients of an item that may be beyond what the rows code: this share more than `TIMES_EXPECTED` what the samples had (sparse
-vectors have some), or this many if that is more."""
+ODD_SHARE_MAX, ODD_ALWAYS = 1 / 256, 16
+"""Coefficients of an item that may be beyond what the rows code: this share more than `TIMES_EXPECTED` what the samples had
+(sparse vectors have some), or this many if that is more."""
 TIMES_EXPECTED, SLACK_BYTES = 4, 64
 """A chunk may be so many times as long as the samples' mean, and a bit. (Maps of photos: one in twenty is 1.3 times.)"""
 _NOTABLE = 2.5

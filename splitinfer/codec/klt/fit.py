@@ -163,9 +163,8 @@ def _basis(
         mixing = vectors[:, ::-1].T @ weighting
         unseen += (1 - trust) * values[::-1]
     zeros = np.zeros(layout.shape, np.float32)
-    return Basis(layout, mixing.astype(np.float32), frequencies.astype(np.float32), zeros), unseen[
-        :, None, None
-    ] * frequencies**2
+    basis = Basis(layout, mixing.astype(np.float32), frequencies.astype(np.float32), zeros)
+    return basis, unseen[:, None, None] * frequencies**2
 
 
 def _unseen(layout: Layout, items: Sequence[Floats]) -> Doubles:

@@ -5,7 +5,7 @@ Coefficients are coded row by row, widest spread first, which is the order of `p
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -22,6 +22,8 @@ Levels = npt.NDArray[np.int32]
 
 LEVEL_MAX = 1 << 24
 """Magnitudes are exact in float32 up to here; what lies beyond is uncodable."""
+TOGETHER = 1 << 13
+"""Levels that are read at a time, so that memory stays small. Low bits follow the symbols of each piece: bytes depend on it."""
 _WIDEST = HIGHEST + PER_OCTAVE * 19
 """Coefficients of any wider spread would mostly be beyond `LEVEL_MAX`; their row must not have more than 24 low bits."""
 
@@ -41,6 +43,10 @@ class Run:
     stop: int
     row: Row
     low_bits: int
+
+
+Piece = tuple[slice, Sequence[Run]]
+"""Places, and the runs over them."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +82,14 @@ class Quantiser:
         bounds = pairwise([*starts.tolist(), len(ordered)])
         runs = tuple(Run(start, stop, *_row(table, int(ordered[start]))) for start, stop in bounds)
         return cls(places, runs, len(classes), np.float32(2 ** (quarters / PER_OCTAVE) if step is None else step))
+
+    def pieces(self, blocks: int) -> Sequence[Piece]:
+        """Places, `TOGETHER` levels at a time, and the runs over them."""
+        return self._pieces_of_one if blocks == 1 else _pieces(self.runs, len(self.places), max(1, TOGETHER // blocks))
+
+    @cached_property
+    def _pieces_of_one(self) -> Sequence[Piece]:
+        return _pieces(self.runs, len(self.places), TOGETHER)
 
     @cached_property
     def uncoded(self) -> npt.NDArray[np.intp]:
@@ -171,6 +185,21 @@ def levels(magnitudes: Floats, one: Floats, two: Floats, signs: Floats) -> Level
     magnitudes *= some
     np.copysign(magnitudes, signs, out=magnitudes)
     return magnitudes.astype(np.int32)
+
+
+def _pieces(runs: Sequence[Run], count: int, most: int) -> list[Piece]:
+    if count <= most:
+        return [(slice(0, count), runs)]
+    parts = (slice(start, min(start + most, count)) for start in range(0, count, most))
+    return [(part, _within(runs, part)) for part in parts]
+
+
+def _within(runs: Sequence[Run], part: slice) -> list[Run]:
+    return [
+        Run(max(run.start, part.start), min(run.stop, part.stop), run.row, run.low_bits)
+        for run in runs
+        if run.start < part.stop and run.stop > part.start
+    ]
 
 
 def _row(table: Table, row: int) -> tuple[Row, int]:

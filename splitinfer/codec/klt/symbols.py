@@ -16,9 +16,6 @@ from splitinfer.codec.klt.quantiser import LEVEL_MAX, Levels, Quantiser, Run
 from splitinfer.codec.klt.rows import ESCAPE
 from splitinfer.errors import CorruptPayload
 
-TOGETHER = 1 << 13
-"""Levels that are read at a time, so that memory stays small. Low bits follow the symbols of each piece: bytes depend on it."""
-
 
 def write(quantiser: Quantiser, levels: Levels) -> tuple[bytes, list[int]]:
     """The stack, and what escaped, in the order of coding.
@@ -29,7 +26,7 @@ def write(quantiser: Quantiser, levels: Levels) -> tuple[bytes, list[int]]:
     """
     symbols, escapes = symbols_of(quantiser, levels)
     stack = Stack()
-    for _, runs in reversed(_pieces(quantiser, levels.shape[1])):
+    for _, runs in reversed(quantiser.pieces(levels.shape[1])):
         for run in reversed(runs):
             if run.low_bits:
                 stack.push(levels[run.start : run.stop].ravel() & ((1 << run.low_bits) - 1), even(run.low_bits))
@@ -54,7 +51,7 @@ def read(quantiser: Quantiser, stack: Stack, escapes: Sequence[int], blocks: int
         CorruptPayload: the stack does not hold exactly so many symbols, or not as many escapes as there are.
     """
     used = 0
-    for part, runs in _pieces(quantiser, blocks):
+    for part, runs in quantiser.pieces(blocks):
         levels, low = _popped(stack, part, runs, blocks)
         odd = np.flatnonzero(levels == ESCAPE)
         levels -= quantiser.largest[part] + 1
@@ -91,20 +88,3 @@ def _put(quantiser: Quantiser, part: slice, levels: Levels, odd: npt.NDArray[np.
     if not ((np.abs(found) > largest) & (np.abs(found) <= most)).all():
         raise CorruptPayload("an escape of a transform is none, or too large")
     levels.ravel()[odd] = found
-
-
-def _pieces(quantiser: Quantiser, blocks: int) -> list[tuple[slice, Sequence[Run]]]:
-    """Places, some at a time, and the runs over them."""
-    count, most = len(quantiser.places), max(1, TOGETHER // blocks)
-    if count <= most:
-        return [(slice(0, count), quantiser.runs)]
-    parts = (slice(start, min(start + most, count)) for start in range(0, count, most))
-    return [(part, _within(quantiser.runs, part)) for part in parts]
-
-
-def _within(runs: Sequence[Run], part: slice) -> list[Run]:
-    return [
-        Run(max(run.start, part.start), min(run.stop, part.stop), run.row, run.low_bits)
-        for run in runs
-        if run.start < part.stop and run.stop > part.start
-    ]

@@ -98,6 +98,15 @@ TestPcm16Zstd = sound("pcm16+zstd1", 1 / 2048)
 TestUlaw = sound("ulaw", 16 / 32)
 TestUlawZstd = sound("ulaw+zstd1", 16 / 32)
 
+
+def steps(step: float) -> Bound:
+    """Values of deviation 3: some steps of them, since the errors of several coefficients add up in one value."""
+    return lambda array: 8 * 3 * step
+
+
+TestKlt = suite("klt:0.6", steps(0.6))
+TestKltFine = suite("klt:0.02", steps(0.02))
+
 # A picture file may do without its end marker and checksum, and what follows its end is not read.
 TestPng = suite("png", tail_bytes=24)
 TestJpeg = suite("jpeg:75", pixels(24), tail_bytes=24)

@@ -218,9 +218,13 @@ def test_tensors_unlike_the_samples_are_refused(step: str) -> None:
         "beyond what products hold": np.full_like(array, 1.5e38),
     }
     for what, odd in unlike.items():
-        with pytest.raises(Uncodable, match="'map'.*unlike the samples"):
-            made.encode(np.ascontiguousarray(odd, np.float32))
+        try:
+            made.encode(odd.astype(np.float32))
+        except Uncodable as error:
+            said = str(error)
+        else:
             pytest.fail(what)
+        assert "tensor 'map' is unlike the samples" in said
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 3e38, -3e38])
@@ -250,7 +254,7 @@ def test_a_few_odd_coefficients_pass_and_more_do_not() -> None:
     made = coder("1")
     chunk = made.encode(odd_items(ODD_ALWAYS))[0]
     assert len(levels_of(chunk, quantiser("1"))[1]) == ODD_ALWAYS
-    with pytest.raises(Uncodable, match="5 of 720 coefficients"):
+    with pytest.raises(Uncodable, match=f"{ODD_ALWAYS + 1} of 720 coefficients"):
         made.encode(odd_items(ODD_ALWAYS + 1))
 
 

@@ -65,7 +65,8 @@ def test_channels_stand_on_axes_of_fixed_length() -> None:
     assert {layout.channel for layout in layouts((None, 6))} == {1}
     assert {layout.channel for layout in layouts((4, 5, 6))} == {0, 1, 2}
     assert layouts((None, None)) == layouts((1,)) == layouts(()) == ()
-    assert layouts((CHANNELS_MAX,)) and not layouts((CHANNELS_MAX + 1,))
+    assert layouts((CHANNELS_MAX,))
+    assert not layouts((CHANNELS_MAX + 1,))
     assert not layouts((2,) * (AXES_MAX + 1))
 
 

@@ -42,8 +42,7 @@ def refused(table: bytes, spec: TensorSpec = MAP) -> bool:
         codec("klt:0.001").bind(spec, table)
         KLT.bind(spec, table)
     except CorruptBundle as error:
-        assert spec.name in str(error)
-        return True
+        return f"tensor {spec.name!r}" in str(error)
     return False
 
 

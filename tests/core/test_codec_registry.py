@@ -10,6 +10,7 @@ from textwrap import dedent
 import pytest
 
 from splitinfer.codec import FAMILIES, codec, codecs_for, installed, table_key
+from splitinfer.codec.klt import STEPS
 from splitinfer.errors import UnknownCodec
 from splitinfer.model import Cut, TensorSpec
 
@@ -80,9 +81,10 @@ def test_what_is_offered_follows_from_the_tensors() -> None:
         "int4d+zstd1",
         "int4+zstd1",
         "int2d+zstd1",
+        *(f"klt:{step}" for step in STEPS),
     ]
     assert offered(floats) == offered(floats, whole) == every
-    assert offered(half) == [id for id in every if not id.startswith("half")]
+    assert offered(half) == [id for id in every if not id.startswith(("half", "klt"))]
     assert offered(whole) == offered(image) == ["raw", "narrow", "narrow+zstd1"]
     assert offered() == []
     pictures = offered(image, image="image")

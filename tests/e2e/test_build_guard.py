@@ -90,7 +90,7 @@ def test_token_ids_are_sent_as_they_are(text):
 
 
 def test_a_coded_picture_is_sent_where_every_cut_is_larger(tmp_path):
-    """A reader of lines: channels multiply before anything shrinks, and the line itself is mostly paper."""
+    """A reader of lines: channels multiply before anything shrinks, every column counts, and the line itself is mostly paper."""
     random = np.random.default_rng(2)
     lines = np.full((40, 32, 96, 3), 250, np.uint8)
     for line in lines:
@@ -98,8 +98,8 @@ def test_a_coded_picture_is_sent_where_every_cut_is_larger(tmp_path):
             line[8:24, at : at + int(random.integers(2, 8))] = random.integers(0, 60)
     kernel = numpy_helper.from_array(random.standard_normal((48, 3, 3, 3)).astype(np.float32) / 500, "w")
     nodes = [models.conv("x", "a", "w"), helper.make_node("Tanh", ["a"], ["b"])]
-    nodes += [helper.make_node("ReduceMean", ["b"], ["y"], axes=[2, 3], keepdims=0)]
-    proto = models.model(nodes, {"x": (models.FLOAT, ["N", 3, 32, 96])}, {"y": (models.FLOAT, ["N", 48])}, [kernel])
+    nodes += [helper.make_node("ReduceMean", ["b"], ["y"], axes=[2], keepdims=0)]
+    proto = models.model(nodes, {"x": (models.FLOAT, ["N", 3, 32, 96])}, {"y": (models.FLOAT, ["N", 48, 96])}, [kernel])
     bundle = built(tmp_path, proto, samples={"x": lines}, image_input=ImageInput("x"), cuts=("b",))
     chosen = sent(bundle)
     assert {plan.cut for plan in chosen} == {0}

@@ -33,8 +33,8 @@ RANDOM_DIRECTIONS = 8
 BAND_SAMPLES_MAX, BAND_PATTERNS = 8, 8
 BANDS = (0.0, 0.5, 1.5, 2.5, 4.0, 6.0, 9.0, 13.0, 19.0)
 """Where bands begin: distance from the constant, in half cosines over a block."""
-OPERATIONS_MAX = 640e9
-"""Multiply-adds spent on the tail, which sets how many samples are asked: about 20 s of one core."""
+OPERATIONS_MAX = 500e9
+"""Multiply-adds spent on the tail, which sets how many samples are asked: about 16 s of one core."""
 _AMPLITUDE = 0.3
 """Of the patterns, in standard deviations of the tensor: about what quantisation does."""
 _TEMPERATURE = 3.0

@@ -28,8 +28,6 @@ from splitinfer.codec.klt.table import QUARTERS, Table, rounded
 
 Doubles = npt.NDArray[np.float64]
 
-FULL_CHANNELS_MAX = 512
-"""With more, channels are not mixed: the matrix would cost more than it saves."""
 _EVEN = 0.1
 """Share of the mean sensitivity that every channel has, measured or not."""
 _EXACT = 2.0**-20
@@ -51,7 +49,7 @@ def layout_for(candidates: Sequence[Layout], items: Sequence[Floats]) -> Layout:
 
 
 def _gaussian_bits(layout: Layout, items: Sequence[Floats]) -> float:
-    basis, _ = _basis(layout, items, np.eye(layout.channels), np.ones(layout.blocks), mixes=_may_mix(layout))
+    basis, _ = _basis(layout, items, np.eye(layout.channels), np.ones(layout.blocks), mixes=True)
     coefficients = _all_blocks(basis, items)
     variances = coefficients.var(axis=0, dtype=np.float64) + _unseen(layout, items)
     relative = variances / (variances.mean() or 1.0)
@@ -69,8 +67,8 @@ def fit(layout: Layout, items: Sequence[Floats], sensitivity: Sensitivity) -> Ta
     exponent, items = _near_one(items)
     weighting = _root(_evened(sensitivity.channels))
     frequencies = np.sqrt(sensitivity.frequencies)
-    mixes = _may_mix(layout) and _mixing_pays(layout, items, weighting, frequencies)
-    table = _table(layout, items, weighting if _may_mix(layout) else np.diag(np.diag(weighting)), frequencies, mixes)
+    mixes = _mixing_pays(layout, items, weighting, frequencies)
+    table = _table(layout, items, weighting if mixes else np.diag(np.diag(weighting)), frequencies, mixes)
     return replace(table, basis=replace(table.basis, mixing=np.ldexp(table.basis.mixing, -exponent)))
 
 
@@ -79,10 +77,6 @@ def _near_one(items: Sequence[Floats]) -> tuple[int, Sequence[Floats]]:
     peak = max(float(np.abs(item).max()) for item in items)
     exponent = max(int(np.frexp(peak)[1]), _EXPONENT_MIN)
     return exponent, [np.ldexp(item, -exponent) for item in items]
-
-
-def _may_mix(layout: Layout) -> bool:
-    return layout.channels <= FULL_CHANNELS_MAX
 
 
 def _mixing_pays(layout: Layout, items: Sequence[Floats], weighting: Doubles, frequencies: Doubles) -> bool:
@@ -169,7 +163,7 @@ def _basis(
 
 def _unseen(layout: Layout, items: Sequence[Floats]) -> Doubles:
     """See `_basis`."""
-    return _basis(layout, items, np.eye(layout.channels), np.ones(layout.blocks), mixes=_may_mix(layout))[1]
+    return _basis(layout, items, np.eye(layout.channels), np.ones(layout.blocks), mixes=True)[1]
 
 
 def _columns(layout: Layout, items: Sequence[Floats]) -> Doubles:

@@ -19,7 +19,8 @@ from splitinfer.model import Array, TensorSpec
 Floats = npt.NDArray[np.float32]
 
 AXES_MAX = 3
-CHANNELS_MAX = 2048
+CHANNELS_MAX = 512
+"""With more, the matrix that mixes them would cost more than it saves."""
 DYNAMIC_BLOCKS = (1, 8)
 """Lengths of blocks on an axis whose length varies."""
 WHOLE_MAX = 128

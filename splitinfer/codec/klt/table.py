@@ -4,7 +4,7 @@
     mixing     f2 [C, C]                  times 2^exponent
     weight     f2 [height, width]
     spread     i1 [C, height, width]      quarter octaves of the standard deviation
-    mean       i4 [C, height, width]      in 1/16
+    mean       i4 [C, height, width]      in 1/64
     rows       u2, lowest row first       frequencies
     points     u1 [rows, 2]               in 1/256, minus 1/2
     gains      u2 [steps, C]              in 1/16384
@@ -29,7 +29,7 @@ from splitinfer.codec.zstd import inflate
 from splitinfer.errors import CorruptBundle, CorruptPayload
 from splitinfer.model import TensorSpec
 
-MEANS_PER_UNIT = 16
+MEANS_PER_UNIT = 64
 _HEAD = struct.Struct("<BBHHh")
 _VERSION = 1
 _LEVEL = 19

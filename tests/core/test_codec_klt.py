@@ -175,7 +175,7 @@ STORED = sorted(GOLDEN.glob("klt*.json"))
 
 def test_stored_chunks_hold_the_stored_levels() -> None:
     """Integers, whatever this machine makes of floats."""
-    expected = json.loads((Path(__file__).parent / "klt_levels.json").read_text(encoding="utf-8"))
+    expected = json.loads((GOLDEN.parent / "klt_levels.json").read_text(encoding="utf-8"))
     assert STORED
     assert {path.stem for path in STORED} == set(expected)
     for path in STORED:

@@ -119,7 +119,13 @@ def test_the_words_of_a_small_stack() -> None:
     assert stack.to_bytes().hex() == GOLDEN_WORDS
 
 
-GOLDEN_WORDS = ""
+GOLDEN_WORDS = (
+    "4a7fffea7928d8331f2bff9409e6f9f4a5229a66fefeffce80f5ff8600faffeb80e8ffe0bbcafe12a56bd8b5e3cac919288f"
+    "2209960000acd3fdffb8b1f8ff4f6bb6fe0fc4edff405e3efffbeb9ad9ecb61c9ec988c1264b420000f34ffdfffc58f2ffef"
+    "4a13ff4683f2ff0ee5d4fe237661e4051da78502b60c000a7701004dcffaff6f0eeeff0d08dbfe7122bfe32753cecdb7c5f9"
+    "e6e41d0100a411feffd86ae8ff46ffffff1ab1eaff39e530ffad0911e88b8f064cf4559009a0c90200a006faff3c5fefffe2"
+    "f301e08c87eab83ae3a10a9601"
+)
 
 
 # -- levels -----------------------------------------------------------------------------------------------------------

@@ -90,7 +90,7 @@ def test_token_ids_are_sent_as_they_are(text):
 
 
 def test_a_coded_picture_is_sent_where_every_cut_is_larger(tmp_path):
-    """A reader of lines: channels multiply before anything shrinks, every column counts, and the line itself is mostly paper."""
+    """A reader of lines: channels multiply before anything shrinks, every column counts, and a line is mostly paper."""
     random = np.random.default_rng(2)
     lines = np.full((40, 32, 96, 3), 250, np.uint8)
     for line in lines:

@@ -39,6 +39,10 @@ def test_golden_bytes_decode(path: Path) -> None:
     expected = np.frombuffer(bytes.fromhex(case["values"]), case["dtype"]).reshape(shape)
     if isinstance(found, PictureCodec) and not found.lossless:  # libraries of other versions may round differently
         assert np.abs(decoded.astype(int) - expected.astype(int)).max() <= 2
+    elif (
+        kind(case["id"])[0] == "klt"
+    ):  # levels are pinned to the bit (tests/core/test_codec_klt.py); floats may round differently
+        assert np.abs(decoded - expected).max() <= 1e-4
     else:
         assert decoded.tobytes() == expected.tobytes()
 

@@ -231,7 +231,7 @@ def test_tensors_unlike_the_samples_are_refused(step: str) -> None:
 def test_what_is_not_finite_is_refused(value: float) -> None:
     array = values(MAP, 0)
     array[0, 3, 2, 1] = value
-    with pytest.raises(Uncodable, match="'map'"):
+    with pytest.raises(Uncodable, match="'map' cannot cross"):
         coder("1").encode(array)
 
 
@@ -273,8 +273,10 @@ def test_an_odd_coefficient_that_lies_outside_is_refused(odd: Side) -> None:
     words, _ = symbols.write(made, np.zeros((len(made.places), 1), np.int32))
     with pytest.raises(CorruptPayload, match="outside"):
         coder("1").decode([side.write(odd) + words], (1, 6, 12, 10))
-    last = Side([len(made.uncoded) - 1], [9])
-    coder("1").decode([side.write(last) + words], (1, 6, 12, 10))
+    last, beyond = (side.write(Side([place], [9])) + words for place in (len(made.uncoded) - 1, len(made.uncoded)))
+    coder("1").decode([last], (1, 6, 12, 10))
+    with pytest.raises(CorruptPayload, match="outside"):
+        coder("1").decode([beyond], (1, 6, 12, 10))
 
 
 # -- bytes ------------------------------------------------------------------------------------------------------------

@@ -69,7 +69,17 @@ def test_any_bytes_are_a_side_or_refused(data: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"\x80", b"\x01\x01", b"\x02\x01\x00", b"\x01\x80", b"\x06\x00\xff\xff\xff\xff\xff", b"\x03\x00"]
+    "data",
+    [
+        b"",
+        b"\x80",
+        b"\x01\x01",
+        b"\x02\x01\x00",
+        b"\x01\x80",
+        b"\x02\x00\x80\x01",
+        b"\x06\x00\xff\xff\xff\xff\xff",
+        b"\x03\x00",
+    ],
 )
 def test_what_is_no_side_is_refused(data: bytes) -> None:
     with pytest.raises(CorruptPayload):
@@ -79,8 +89,9 @@ def test_what_is_no_side_is_refused(data: bytes) -> None:
 def test_a_side_with_too_many_numbers_is_not_read_to_its_end() -> None:
     many = side.write(Side(range(0, 200, 2), [1] * 100, [9] * 100))
     assert len(side.read(many, 200)[0]) == 200
-    with pytest.raises(CorruptPayload):
-        side.read(many, 50)
+    for one in (many, side.write(Side([], [], [9] * 200))):
+        with pytest.raises(CorruptPayload):
+            side.read(one, 50)
 
 
 # -- the stack --------------------------------------------------------------------------------------------------------

@@ -65,14 +65,13 @@ def path_of(id: str, array: Array) -> Path:
     return HERE / f"{id.replace(':', '_')}.{array.dtype.name}.json"
 
 
-def write(made: Codec, array: Array, samples: Sequence[Array] = ()) -> None:
+def write(made: Codec, array: Array, samples: Sequence[Array]) -> None:
     path, spec = path_of(made.id, array), spec_of(array)
     if path.exists() or not made.accepts(spec):
         return
     table = None
     if made.needs_table:
-        usual = [numbers(spec.dtype, seed)[:1].reshape(1, *array.shape[1:]) for seed in range(8)] if not samples else samples
-        table = made.calibrate(spec, usual)
+        table = made.calibrate(spec, samples)
     coder = made.bind(spec, table)
     chunks = coder.encode(array)
     case = {
@@ -89,9 +88,10 @@ def write(made: Codec, array: Array, samples: Sequence[Array] = ()) -> None:
 def main() -> None:
     for made in every_codec():
         for dtype in DTYPES:
-            write(made, numbers(dtype))
-            write(made, numbers(dtype).reshape(SHAPE[0], -1))  # for codecs of rows
-        write(made, pictures())
+            samples = [numbers(dtype, seed)[:1] for seed in range(8)]
+            write(made, numbers(dtype), samples)
+            write(made, numbers(dtype).reshape(SHAPE[0], -1), [one.reshape(1, -1) for one in samples])  # for codecs of rows
+        write(made, pictures(), [])
     for id in MAP_CODECS:
         write(codec(id), maps(), [maps(seed) for seed in range(1, 13)])
 

@@ -290,6 +290,16 @@ def test_a_chunk_is_about_as_long_as_expected_and_has_a_bound(step: str) -> None
     assert max(lengths) <= TIMES_EXPECTED * usual + SLACK_BYTES
 
 
+def test_what_would_take_far_more_bytes_than_usual_is_refused() -> None:
+    """Though no coefficient is beyond its row."""
+    made, found = quantiser("0.6"), np.zeros((720, 1), np.float32)
+    signs = np.where(np.arange(len(made.places)) % 2, 1, -1)[:, None]
+    found[made.places] = made.values((made.largest * signs).astype(np.int32))
+    item = read_table().basis.inverse(found, np.ones(6, np.float32), (6, 12, 10))
+    with pytest.raises(Uncodable, match=r"it takes .* bytes instead of about"):
+        coder("0.6").encode(item[None])
+
+
 def test_a_longer_chunk_is_refused_unread() -> None:
     made, most = coder("1"), TIMES_EXPECTED * int(quantiser("1").expected_bits / 8) + SLACK_BYTES
     for length, error in ((most, CorruptPayload), (most + 1, PayloadTooLarge)):

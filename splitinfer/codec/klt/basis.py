@@ -120,13 +120,21 @@ def _parts(shape: tuple[int, ...]) -> Iterator[tuple[slice, slice]]:
 
 
 def spectrum(values: Floats, rows: Floats, columns: Floats) -> Floats:
-    """Both matrices applied to each block of [C, rows, height, columns, width]."""
+    """Both matrices applied to each block of [C, rows, height, columns, width], in pieces as in `product`."""
     if columns.shape != (1, 1):
-        values = values @ columns.T
+        high = _divisor(values.shape[2] * values.shape[3], _PIECE // columns.size)
+        values = (values.reshape(-1, high, len(columns)) @ columns.T).reshape(values.shape)
     if rows.shape != (1, 1):
-        flat = values.reshape(values.shape[0] * values.shape[1], values.shape[2], -1)
-        values = (rows @ flat).reshape(values.shape)
+        flat = values.reshape(values.shape[0] * values.shape[1], len(rows), -1)
+        wide = _divisor(flat.shape[2], _PIECE // rows.size)
+        parts = [rows @ flat[:, :, at : at + wide] for at in range(0, flat.shape[2], wide)]
+        values = (parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)).reshape(values.shape)
     return values
+
+
+def _divisor(number: int, most: int) -> int:
+    """The largest divisor up to `most`, at least 1."""
+    return next((n for n in range(min(number, most), 1, -1) if number % n == 0), 1)
 
 
 @lru_cache(64)

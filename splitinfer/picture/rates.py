@@ -25,6 +25,8 @@ from splitinfer.plan import Plan, PlanScore
 WIDTH, COLUMNS, GUTTER = 1110.0, 2, 26.0
 LEFT, HEAD, PLOT, FOOT = 50.0, 62.0, 190.0, 46.0
 """Pixels of a panel: for the words of its axis, above it, of it, below it."""
+_TICKS = 8
+"""As many words of bytes fit side by side below a panel."""
 PANELS = 12
 """More cuts than these have no panel: those are shown that send least for the answers they keep."""
 KEPT = 0.01
@@ -148,7 +150,7 @@ def _axis(panel: Panel, axes: _Axes, kept: str) -> Markup:
     def words(height: float) -> str:
         return "all" if height > 0.99 / axes.floor else share(round(1 - 1 / height, 4))
 
-    across = panel.x_axis(size, "median bytes")
+    across = panel.x_axis(size, "median bytes", ticks=panel.x.ticks(_TICKS))
     up = label(panel.x.start, panel.y.start + 33, f"↑ {kept}", "soft", "start")
     return join([panel.y_axis(words, ticks=axes.ticks()), across, up, panel.frame()])
 

@@ -147,7 +147,7 @@ class Probe:
         outputs = self._outputs(feeds)
         parts = []
         for name, first in outputs[0].items():
-            if first.dtype.kind == "f":
+            if first.dtype.kind == "f" and all(name in one for one in outputs):  # a group's shape may hide one without a batch
                 parts.append(_movement(first, [one[name] for one in outputs[1:]]))
         moved = np.concatenate(parts, axis=1) if parts else np.zeros((len(patterns), 1))
         return np.nan_to_num(moved, posinf=0.0, neginf=0.0)

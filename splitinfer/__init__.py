@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from splitinfer.plan import Conditions as Conditions
     from splitinfer.plan import Cost as Cost
     from splitinfer.plan import Plan as Plan
-    from splitinfer.plan import Power as Power
+    from splitinfer.energy import Power as Power
     from splitinfer.plan import Uplink as Uplink
     from splitinfer.remote import Tls as Tls
 
@@ -65,7 +65,7 @@ _HOME = {
     "Conditions": "plan",
     "Cost": "plan",
     "Plan": "plan",
-    "Power": "plan",
+    "Power": "energy",
     "Uplink": "plan",
     "Tls": "remote",
 }

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from splitinfer.codec import Codec, codec, codecs_for, picture
+from splitinfer.energy import Power
 from splitinfer.errors import UnknownCodec
 from splitinfer.model import Cut, Digest, Model
 
@@ -193,13 +194,31 @@ class Uplink:
 
     Attributes:
         rate_bps: median.
-        spread: standard deviation of ln(rate).
+        spread: standard deviation of ln(rate), as the next upload will meet it.
         rtt_ms: round trip of a tiny message.
+        window_bytes: what a fresh connection sends before it waits for the first acknowledgement, then twice as much, and so on
+            (slow start); None = the connection is warm.
+        wake_ms: until a sleeping radio lets the first byte go.
+        doubt: the part of the spread that another measurement would settle; None = all of it.
     """
 
     rate_bps: float
     spread: float
     rtt_ms: float
+    window_bytes: float | None = None
+    wake_ms: float = 0.0
+    doubt: float | None = None
+
+    def opening_ms(self, nbytes: float, rate_bps: float | None = None) -> float:
+        """What slow start and a sleeping radio add to the time of an upload: a round trip for each window, less its sending."""
+        if self.window_bytes is None:
+            return self.wake_ms
+        waited_ms, window, ms_per_byte = 0.0, self.window_bytes, 8e3 / (rate_bps or self.rate_bps)
+        while nbytes > window and window * ms_per_byte < self.rtt_ms:
+            waited_ms += self.rtt_ms - window * ms_per_byte
+            nbytes -= window
+            window *= 2
+        return self.wake_ms + waited_ms
 
 
 ASSUMED_UPLINK = Uplink(rate_bps=10e6, spread=1.0, rtt_ms=50.0)
@@ -220,6 +239,9 @@ class Conditions:
         metered: the user pays by volume.
         saver: the battery saver was on before; what leaves it is a higher charge than what enters it.
         drifted: inputs are unlike the samples that lossy plans were measured on.
+        radio: kind of link, as `Power.radios` names it.
+        radio_idle_ms: since the last upload ended: what decides how much of a tail the next one adds.
+        joule_s: seconds that a joule is worth so that the battery lasts as long as the budget says; None = it says nothing.
     """
 
     link_up: bool | None = None
@@ -231,6 +253,9 @@ class Conditions:
     metered: bool | None = None
     saver: bool = False
     drifted: bool = False
+    radio: str | None = None
+    radio_idle_ms: float = 0.0
+    joule_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,6 +272,9 @@ class Budget:
         hedge_max_share: share of requests that may be computed twice to meet a deadline.
         memory_bytes: what segments may take on the device. No plan that takes more is chosen, nor raced; but a request that the
             cloud failed is finished here from what is held all the same: an answer counts more.
+        battery_lasts_ms: from the moment that this budget is set, the battery should last so long.
+        battery_share_per_h: or: what the battery may lose in an hour, 0..1.
+        joule_s: seconds of latency that a joule is worth at least, whatever the battery says.
     """
 
     latency_ms: float | None = None
@@ -257,25 +285,9 @@ class Budget:
     depth_min: float = 0.0
     hedge_max_share: float = 0.1
     memory_bytes: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Power:
-    """Energy model of a device: what a request adds to the idle draw. Figures from it are modelled, never measured.
-
-    Attributes:
-        compute_w: running inference. Raspberry Pi 4, busy 5.2 W less idle 2.5 W at the USB supply.
-        radio_w: while the radio sends. 0.8 W for WiFi and 0.59 W for LTE fit the published S20 Ultra measurements.
-        radio_nj_per_bit: on top, for each bit: 30 (WiFi) to 77 (LTE uplink, SIGCOMM'21 5G data set).
-    """
-
-    compute_w: float = 2.7
-    radio_w: float = 0.8
-    radio_nj_per_bit: float = 30.0
-
-    def energy_mj(self, compute_ms: float, send_ms: float, uplink_bytes: float) -> float:
-        """Millijoules of one request."""
-        return self.compute_w * compute_ms + self.radio_w * send_ms + self.radio_nj_per_bit * uplink_bytes * 8e-6
+    battery_lasts_ms: float | None = None
+    battery_share_per_h: float | None = None
+    joule_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -372,7 +384,8 @@ def objection(offer: Offer, budget: Budget) -> str | None:
 def predict(offer: Offer, conditions: Conditions, power: Power, rate_bps: float | None = None) -> Cost:
     """Expected cost of a plan.
 
-    uplink = rtt/2 + 8 * bytes / rate and downlink = rtt/2: the delay is taken out of the rate (see `estimate`).
+    uplink = rtt/2 + 8 * bytes / rate, and what a fresh connection or a sleeping radio adds; downlink = rtt/2: the delay is taken out
+    of the rate (see `estimate`).
 
     Args:
         offer: the plan.
@@ -391,11 +404,11 @@ def predict(offer: Offer, conditions: Conditions, power: Power, rate_bps: float 
     send_ms = 8e3 * nbytes / (rate_bps or uplink.rate_bps)
     return replace(
         base,
-        uplink_ms=uplink.rtt_ms / 2 + send_ms,
+        uplink_ms=uplink.rtt_ms / 2 + uplink.opening_ms(nbytes, rate_bps) + send_ms,
         queue_ms=conditions.queue_ms or 0.0,
         tail_ms=base.tail_ms * conditions.tail_scale,
         downlink_ms=uplink.rtt_ms / 2,
-        energy_mj=power.energy_mj(compute_ms, send_ms, nbytes),
+        energy_mj=power.energy_mj(compute_ms, send_ms, nbytes, conditions.radio, conditions.radio_idle_ms),
         uplink_bytes=nbytes,
     )
 

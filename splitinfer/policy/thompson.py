@@ -1,0 +1,55 @@
+"""A draw from what is believed of the link, and the best plan for it: the less is known, the more is tried.
+
+    latency_ms + latency_budget_ms * [latency > budget] + price * energy_mj      at one rate, drawn from the posterior
+
+A well-known link is used as it is. One that nobody has measured for a while is believed to be anything, so that now and then a plan is
+taken which would be good if the link were: exploration that costs no probe, and that the local hedge bounds (W. R. Thompson,
+"On the likelihood that one unknown probability exceeds another", Biometrika 1933; Russo et al., "A tutorial on Thompson sampling",
+2018).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import exp
+from statistics import NormalDist
+
+import numpy as np
+
+from splitinfer.plan import ASSUMED_UPLINK, Budget, Conditions, Plan
+from splitinfer.policy.robust import Robust, reason
+from splitinfer.policy.rule import Decision, least
+from splitinfer.policy.table import LATENCY_MAX_MS, Table, hedges, is_critical, prefer, price, usable
+
+_normal = NormalDist().inv_cdf
+
+
+@dataclass(frozen=True, slots=True)
+class Thompson:
+    """Samples the link; the default."""
+
+    name: str = "thompson"
+
+    def decide(
+        self, table: Table, conditions: Conditions, budget: Budget, current: Plan | None = None, draw: float = 0.5
+    ) -> Decision:
+        """See `Policy`. On a critical battery nothing is tried: it decides as `Robust`."""
+        if is_critical(conditions):
+            return Robust().decide(table, conditions, budget, current)
+        allowed = usable(table, conditions, budget)
+        link = conditions.uplink or ASSUMED_UPLINK
+        rate_bps = link.rate_bps * exp((link.spread if link.doubt is None else link.doubt) * _normal(draw))
+        sending_ms = np.minimum(8e3 / rate_bps * table.nbytes, LATENCY_MAX_MS)
+        latency_ms = np.minimum(table.remote_ms(conditions, link) + sending_ms, LATENCY_MAX_MS)
+        score = latency_ms
+        if budget.latency_ms is not None:
+            if hedges(conditions, budget):
+                score = np.minimum(score, table.raced_ms(budget.latency_ms))
+            score = score + budget.latency_ms * (score > budget.latency_ms)
+        joule_s = price(conditions, budget)
+        if joule_s or budget.energy_mj is not None:
+            energy_mj = table.energy_mj(conditions, sending_ms)
+            score = score + joule_s * energy_mj
+            if budget.energy_mj is not None:
+                allowed = prefer(allowed, energy_mj <= budget.energy_mj)
+        return least(table, score, allowed, current, lambda row: f"{reason(table, row, conditions, budget)}, drawn")

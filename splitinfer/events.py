@@ -34,6 +34,11 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Requested:
+    """The application asked. What was known a while ago is known less well now: the plan is looked at again."""
+
+
+@dataclass(frozen=True, slots=True)
 class Inferred:
     """A request was answered.
 
@@ -45,6 +50,7 @@ class Inferred:
         late: the answer came after the budget's latency.
         departed: tensors that another codec took over, because the plan's could not code their values: not finite, or unlike
             the samples.
+        raced_ms: device time that a race spent and did not need.
     """
 
     plan: Plan
@@ -53,6 +59,7 @@ class Inferred:
     segment_ms: tuple[float | None, ...] = ()
     late: bool = False
     departed: tuple[str, ...] = ()
+    raced_ms: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +97,17 @@ class LinkChanged:
     Attributes:
         up: whether it can be used.
         cause: for people ("connected", "timeout", "network changed").
-        metered: None = unknown.
+        metered: None = as before.
+        radio: kind of link, as `Power.radios` names it ("wifi", "lte"); None = as before.
+        network: which one it is, in words that mean nothing to others (a hash of the access point's or the operator's name), so
+            that what was learnt of it is remembered; None = as before.
     """
 
     up: bool
     cause: str = ""
     metered: bool | None = None
+    radio: str | None = None
+    network: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,8 +206,14 @@ class RequestRefused:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Woken:
+    """A time came that the scheduler had asked for: what it had put off is due."""
+
+
 Event = (
-    Inferred
+    Requested
+    | Inferred
     | Failed
     | Transferred
     | LinkChanged
@@ -208,6 +226,7 @@ Event = (
     | ProbeDue
     | Served
     | RequestRefused
+    | Woken
 )
 
 Observer = Callable[[Event], None]

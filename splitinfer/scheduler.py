@@ -11,14 +11,18 @@ ever: so it explores, though only while there are requests. And a late reply is 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from math import inf
 
+from splitinfer.battery import Battery
+from splitinfer.draw import uniform
+from splitinfer.energy import Power, Radio
 from splitinfer.errors import NoFeasiblePlan
-from splitinfer.estimate import Drift, Estimate, LiveProfile, Load, network_changed, observe, uplink
+from splitinfer.estimate import Belief, Drift, LiveProfile, Load, Opening, Prior
 from splitinfer.events import (
     BudgetSet,
     Event,
-    Failed,
     Inferred,
     InputsDrifted,
     LinkChanged,
@@ -28,8 +32,10 @@ from splitinfer.events import (
     PlanChanged,
     PowerRead,
     ProbeDue,
+    Requested,
     RequestRefused,
     Transferred,
+    Woken,
 )
 from splitinfer.plan import (
     ASSUMED_UPLINK,
@@ -38,14 +44,13 @@ from splitinfer.plan import (
     Cost,
     Offer,
     Plan,
-    Power,
     Profile,
     Uplink,
     objection,
     offers,
     predict,
 )
-from splitinfer.policy import Decision, Policy, Robust, Table, in_saver, is_critical, price
+from splitinfer.policy import Decision, Learner, Policy, Table, Thompson, belief, in_saver, is_critical, price
 
 CLEAR_GAIN = 0.15
 """A plan that is better by this share is clearly better: what is known of a link is rarely more exact."""
@@ -58,8 +63,10 @@ DWELL_MAX_MS = 30_000.0
 FREE_CHANGES = 2
 """A commute has that many within a minute."""
 CALM_MS = 60_000.0
-RECONSIDER_MS = 1_000.0
-"""Requests alone make the scheduler think again this often: estimates age and reports fade."""
+RECONSIDER_MS = 250.0
+"""A request makes the scheduler think again if it has not for so long: estimates age and reports fade."""
+LOAD_STEP, LOAD_STEP_MS = 0.2, 5.0
+"""Reports that say less than this of anything new change no plan by themselves."""
 REFUSED_QUEUE_MS = 1_000.0
 """A refusal counts as a report of a queue of this length."""
 
@@ -70,8 +77,8 @@ PROBE_GAP_MS = 1_000.0
 PROBE_GAP_GROWTH = 1.5
 PROBE_GAP_MAX_MS = 30_000.0
 """... up to this."""
-PROBE_GAP_SAVING_MS = 60_000.0
-"""On a metered link or with the battery saver on."""
+PROBE_TAIL_MAX_MS = 1_000.0
+"""A radio that stays awake for longer after each byte (LTE: ten seconds, ten joules) is not woken for a probe."""
 WELL_KNOWN_SPREAD = 0.5
 """A link that is known better than this is not probed while a plan uses it."""
 PERFECT_UPLINK = Uplink(rate_bps=1e10, spread=0.0, rtt_ms=1.0)
@@ -114,16 +121,14 @@ class Exploration:
     due_at_ms: float = 0.0
     requested: bool = False
     _gap_ms: float = PROBE_GAP_MS
-    _not_before_ms: float = 0.0
     _open: int = 0
 
     def restart(self, due_at_ms: float) -> None:
         """Begins anew with short gaps."""
-        self.due_at_ms, self._gap_ms, self._open = max(due_at_ms, self._not_before_ms), PROBE_GAP_MS, 0
+        self.due_at_ms, self._gap_ms, self._open = due_at_ms, PROBE_GAP_MS, 0
 
-    def probe(self, now_ms: float, saving: bool) -> list[Event]:
+    def probe(self, now_ms: float) -> list[Event]:
         """Notes that the probes are sent now."""
-        self._not_before_ms = now_ms + (PROBE_GAP_SAVING_MS if saving else 0.0)
         self.postpone(now_ms)
         self._open = len(PROBE_BYTES)
         return [ProbeDue(nbytes) for nbytes in PROBE_BYTES]
@@ -131,7 +136,7 @@ class Exploration:
     def postpone(self, now_ms: float) -> None:
         """Waits for another request, and longer than the last time."""
         self.requested = False
-        self.due_at_ms = max(now_ms + self._gap_ms, self._not_before_ms)
+        self.due_at_ms = now_ms + self._gap_ms
         self._gap_ms = min(PROBE_GAP_GROWTH * self._gap_ms, PROBE_GAP_MAX_MS)
 
     def answered(self) -> bool:
@@ -151,22 +156,46 @@ class Scheduler:
         plan: in force; None before the first `ModelReady`.
     """
 
-    def __init__(self, policy: Policy | None = None, budget: Budget | None = None, power: Power | None = None) -> None:
-        self.policy: Policy = policy or Robust()
+    def __init__(
+        self,
+        policy: Policy | None = None,
+        budget: Budget | None = None,
+        power: Power | None = None,
+        *,
+        seed: int = 0,
+        priors: Mapping[str, Prior] | None = None,
+    ) -> None:
+        """Starts with a policy that knows nothing yet.
+
+        Args:
+            policy: the rule; the default draws from what is believed of the link.
+            budget: what may be spent.
+            power: energy model of the device.
+            seed: of the draws.
+            priors: what was learnt of networks before, by their names in `LinkChanged`.
+        """
+        self.policy: Policy = policy or Thompson()
         self.budget = budget or Budget()
         self.conditions = Conditions()
         self.table: Table | None = None
         self.plan: Plan | None = None
+        self.priors = dict(priors or {})
         self._power = power or Power()
+        self._seed = seed
+        self._decisions = 0
         self._ready: ModelReady | None = None
         self._live: LiveProfile | None = None
-        self._estimate = Estimate()
+        self._belief: Belief = belief(self.policy.name)
+        self._opening = Opening()
+        self._network: str | None = None
         self._load = Load()
         self._drift = Drift()
+        self._battery = Battery()
+        self._idle_to_ms = 0.0
         self._pace = Pace()
         self._exploration = Exploration()
         self._chosen_under = self.conditions
-        self._decided_at_ms = 0.0
+        self._decided_at_ms = -inf
         self._deferred: Deferred | None = None
 
     @property
@@ -266,10 +295,12 @@ class Scheduler:
                 said = self._load_reported(queue_ms, tail_scale, now_ms)
             case RequestRefused():
                 said = self._load_reported(max(self._load.queue_ms, REFUSED_QUEUE_MS), None, now_ms)
+            case Requested():
+                said = self._requested(now_ms)
             case Inferred():
                 said = self._inferred(event, now_ms)
-            case Failed():
-                said = self._requested(now_ms)
+            case Woken():
+                return self.wake(now_ms)
             case _:
                 return []
         return said + self._explore(now_ms)
@@ -286,14 +317,21 @@ class Scheduler:
     def _budget_set(self, budget: Budget, now_ms: float) -> list[Event]:
         if self.table is not None:
             self.policy.decide(self.table, self.conditions, budget)  # raises before anything is changed
-        self.budget = budget
+        self.budget, self._battery = budget, self._battery.aim(budget, now_ms)
         return self._decide("budget", now_ms, forced=True)
 
     def _link_changed(self, event: LinkChanged, now_ms: float) -> list[Event]:
-        metered = self.conditions.metered if event.metered is None else event.metered
-        self.conditions = replace(self.conditions, link_up=event.up, metered=metered)
+        seen = self.conditions
+        metered = seen.metered if event.metered is None else event.metered
+        self.conditions = replace(seen, link_up=event.up, metered=metered, radio=event.radio or seen.radio)
+        if event.network is not None and event.network != self._network:
+            self._remember()
+            self._network = event.network
+            self._belief = self._belief.elsewhere(self.priors.get(event.network), now_ms)
+        elif event.up:
+            self._belief = self._belief.network_changed()
         if event.up:
-            self._estimate = network_changed(self._estimate)
+            self._opening = self._opening.fresh()
         said = self._decide("link", now_ms, forced=True)
         if event.up:
             self._exploration.restart(now_ms)
@@ -303,15 +341,27 @@ class Scheduler:
         if not event.complete:
             # Nobody said how much of the time was the cloud's: what it was expected to take is not the link's.
             event = replace(event, elapsed_ms=event.elapsed_ms - self._expected_cloud_ms())
-        self._estimate = observe(self._estimate, event, now_ms)
+        began_ms = now_ms - event.elapsed_ms
+        slept = self._radio.sleeps(began_ms - self._opening.used_at_ms)
+        known, link = event, self._belief.uplink(began_ms)
+        if link is not None:
+            known = replace(event, elapsed_ms=event.elapsed_ms - self._opening.ms(event.nbytes, link, self._radio, slept))
+        self._opening = self._opening.took(event, link, self._radio if slept else None, now_ms)
+        self._belief = self._belief.observe(known if known.elapsed_ms > 0 else event, now_ms)
         explored = self._exploration.answered() and self._is_local()
-        if self._estimate.surprises > 1:
+        if self._belief.surprised:
             self._exploration.restart(now_ms)  # this is not the link that we knew
+        self._remember()
         return self._decide("explore" if explored else "link", now_ms)
 
     def _power_read(self, battery: float | None, charging: bool | None, now_ms: float) -> list[Event]:
         before = self.conditions
         level = None if battery is None or battery != battery else min(max(battery, 0.0), 1.0)
+        self._idle(now_ms)
+        known = self._battery.level is not None
+        self._battery = self._battery.read(level, charging, now_ms)
+        if not known:
+            self._battery = self._battery.aim(self.budget, now_ms)
         after = replace(before, battery=level, charging=charging)
         self.conditions = replace(after, saver=in_saver(after))
         return self._decide("battery", now_ms, forced=_regime(before) != _regime(self.conditions))
@@ -320,17 +370,20 @@ class Scheduler:
         seen = self.conditions
         self._load = self._load.heard(queue_ms, tail_scale, now_ms)
         changed_ms = abs(self._load.queue_ms - (seen.queue_ms or 0.0))
-        if changed_ms < 1.0 and abs(self._load.tail_scale - seen.tail_scale) < 0.05 * seen.tail_scale:
-            return []
+        if changed_ms < LOAD_STEP_MS and abs(self._load.tail_scale - seen.tail_scale) < LOAD_STEP * seen.tail_scale:
+            return []  # the transfer that is told beside it decides
         return self._decide("load", now_ms)
 
     def _inferred(self, event: Inferred, now_ms: float) -> list[Event]:
         if self._ready is None or self._live is None:
             return []
         said = self._inputs_seen(event, now_ms)
+        self._idle(now_ms)
+        self._battery = self._battery.spent(event.cost.energy_mj or 0.0)
+        if event.outcome in (Outcome.REMOTE, Outcome.RACED_REMOTE):
+            self._answered(event, now_ms)
         if not self._live.observe(event.plan, event.segment_ms, None if event.departed else event.cost.encode_ms):
-            return said + self._requested(now_ms)
-        self._exploration.requested = True
+            return said
         self.table = Table(offers(self._ready.model, self._live.profile, self._ready.scorecard), self._power)
         return said + self._decide("profile", now_ms)
 
@@ -347,6 +400,15 @@ class Scheduler:
             return []
         return [InputsDrifted(event.plan, event.departed), *self._decide("drift", now_ms)]
 
+    def _answered(self, event: Inferred, now_ms: float) -> None:
+        """Holds what the cloud says of itself against the device's own clock."""
+        measured_ms = event.cost.latency_ms - event.cost.head_ms - event.cost.encode_ms
+        if self.table is not None and isinstance(self.policy, Learner):
+            self.policy = self.policy.learnt(self.table, event.plan, measured_ms)
+        if self._offer(event.plan) is not None:
+            cost = self.predicted(event.plan)
+            self._load = self._load.answered(measured_ms, cost.latency_ms - cost.head_ms - cost.encode_ms, now_ms)
+
     def _requested(self, now_ms: float) -> list[Event]:
         self._exploration.requested = True
         if now_ms - self._decided_at_ms < RECONSIDER_MS:
@@ -360,17 +422,27 @@ class Scheduler:
         load, drifted = self._load.at(now_ms), self._drift.rests(now_ms)
         if drifted != self.conditions.drifted:
             cause, forced = cause if forced else "drift", True
-        self.conditions = replace(
-            self.conditions,
-            uplink=uplink(self._estimate, now_ms),
-            queue_ms=load.queue_ms,
+        idle_ms = now_ms - self._opening.used_at_ms
+        seen, link = self.conditions, self._belief.uplink(now_ms)
+        self.conditions = Conditions(
+            link_up=seen.link_up,
+            uplink=None if link is None else self._opening.seen(link, self._radio, self._radio.sleeps(idle_ms)),
+            queue_ms=load.queue_ms + load.unexplained_ms,
             tail_scale=load.tail_scale,
+            battery=seen.battery,
+            charging=seen.charging,
+            metered=seen.metered,
+            saver=seen.saver,
             drifted=drifted,
+            radio=seen.radio,
+            radio_idle_ms=idle_ms,
+            joule_s=self._battery.joule_s(now_ms),
         )
         if self.table is None:
             return []
         self._decided_at_ms, self._deferred = now_ms, None
-        decision = self.policy.decide(self.table, self.conditions, self.budget, self.plan)
+        self._decisions += 1
+        decision = self.policy.decide(self.table, self.conditions, self.budget, self.plan, self._draw())
         if decision.plan == self.plan:
             return []
         ready_at_ms = self._pace.ready_at_ms(self._is_clear(self.table, decision))
@@ -387,17 +459,22 @@ class Scheduler:
     def _is_clear(self, table: Table, decision: Decision) -> bool:
         """Whether a decision is clearly better than the plan in force; it is where nothing was weighed."""
         row = None if self.plan is None else table.rows.get(self.plan)
-        if row is None or not decision.scores:
+        if row is None or not len(decision.scores):
             return True
-        return decision.scores[table.rows[decision.plan]] < (1 - CLEAR_GAIN) * decision.scores[row]
+        return bool(decision.scores[table.rows[decision.plan]] < (1 - CLEAR_GAIN) * decision.scores[row])
+
+    def _draw(self) -> float:
+        """One a decision, so that a recorded log replays exactly."""
+        return uniform(self._seed, self._decisions)
 
     def _root(self, cause: str) -> str:
         """A battery drains in steps too small to change the plan; when it shows at another event, it is still the cause."""
         then, now = self._chosen_under, self.conditions
         if self.table is None or self.plan is None or cause == "budget" or price(then) == price(now):
             return cause
-        as_then = replace(now, battery=then.battery, charging=then.charging, saver=then.saver)
-        return "battery" if self.policy.decide(self.table, as_then, self.budget, self.plan).plan == self.plan else cause
+        as_then = replace(now, battery=then.battery, charging=then.charging, saver=then.saver, joule_s=then.joule_s)
+        undone = self.policy.decide(self.table, as_then, self.budget, self.plan, self._draw()).plan == self.plan
+        return "battery" if undone else cause
 
     def _explore(self, now_ms: float) -> list[Event]:
         """Asks for probes if they are due, allowed, and could change the plan."""
@@ -407,11 +484,14 @@ class Scheduler:
         if self.policy.decide(self.table, hoped_for, self.budget).plan == self.plan:
             self._exploration.postpone(now_ms)
             return []
-        return self._exploration.probe(now_ms, saving=bool(self.conditions.metered) or in_saver(self.conditions))
+        return self._exploration.probe(now_ms)
 
     def _may_explore(self) -> bool:
+        """Whether a probe is worth its energy: a dear link is explored by requests alone."""
         seen = self.conditions
-        if not self._exploration.requested or self.plan is None or seen.link_up is False or is_critical(seen):
+        if not self._exploration.requested or self.plan is None or seen.link_up is False:
+            return False
+        if seen.metered or in_saver(seen) or is_critical(seen) or self._radio.tail_ms > PROBE_TAIL_MAX_MS:
             return False
         return self._is_local() or (seen.uplink or ASSUMED_UPLINK).spread > WELL_KNOWN_SPREAD
 
@@ -420,6 +500,21 @@ class Scheduler:
             return 0.0
         cost = self.predicted(self.plan)
         return cost.queue_ms + cost.tail_ms + cost.decode_ms
+
+    def _remember(self) -> None:
+        """Keeps what was learnt of this network for the next time."""
+        prior = self._belief.prior()
+        if self._network is not None and prior is not None:
+            self.priors[self._network] = prior
+
+    def _idle(self, now_ms: float) -> None:
+        """The device's own draw since the last time."""
+        self._battery = self._battery.spent(self._power.idle_w * max(now_ms - self._idle_to_ms, 0.0))
+        self._idle_to_ms = now_ms
+
+    @property
+    def _radio(self) -> Radio:
+        return self._power.radio(self.conditions.radio)
 
     def _is_local(self) -> bool:
         offer = self._offer(self.plan)

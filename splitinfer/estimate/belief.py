@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol, Self
 
-from splitinfer.estimate.link import Transfer
+from splitinfer.estimate.link import Prior, Transfer
 from splitinfer.plan import Uplink
 
 
@@ -22,6 +22,14 @@ class Belief(Protocol):
 
     def network_changed(self) -> Self:
         """What is left of it when the connection is a new one."""
+        ...
+
+    def prior(self) -> Prior | None:
+        """What is worth remembering of this network; None = nothing."""
+        ...
+
+    def elsewhere(self, prior: Prior | None, now_ms: float) -> Self:
+        """Another network, of which this is remembered."""
         ...
 
     def observe(self, transfer: Transfer, now_ms: float) -> Self:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from splitinfer.estimate.link import Transfer, is_time
+from splitinfer.estimate.link import Prior, Transfer, is_time
 from splitinfer.plan import ASSUMED_UPLINK, Uplink
 
 KEEP = 5
@@ -33,6 +33,13 @@ class Harmonic:
         return Uplink(8e3 * len(self.paces) / sum(self.paces), 0.0, self.rtt_ms)
 
     def network_changed(self) -> Harmonic:
+        """Starts anew."""
+        return Harmonic()
+
+    def prior(self) -> None:
+        """It remembers nothing."""
+
+    def elsewhere(self, prior: Prior | None, now_ms: float) -> Harmonic:
         """Starts anew."""
         return Harmonic()
 

@@ -36,10 +36,8 @@ VARIANCE_MIN = 1e-6
 """No link is less known than that (a factor of four either way), and none is known for certain."""
 FIRST_VARIANCE = 0.2
 """What a fresh connection or a waking radio adds is known roughly: the first transfer tells less."""
-WINDOW_FIRST_BYTES = 14_480.0
-"""Ten segments of 1448 bytes: what TCP sends before the first acknowledgement (RFC 6928)."""
-WAKE_WEIGHT = 0.3
-"""Of one wake-up in what is believed of the next."""
+KNOWN_AFTER = 5
+"""Complete transfers that make a prior of what was learnt."""
 HOME_WEIGHT = 0.03
 """Of one transfer in the long-run mean of ln(rate), once there were many."""
 HOME_AFTER_S = 60.0
@@ -79,6 +77,14 @@ class Transfer(Protocol):
     def first(self) -> bool: ...  # noqa: D102
     @property
     def attempted_bytes(self) -> int | None: ...  # noqa: D102
+
+
+@dataclass(frozen=True, slots=True)
+class Prior:
+    """What is remembered of a network: the usual rate and round trip."""
+
+    rate_bps: float
+    rtt_ms: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +137,18 @@ class Estimate:
             covariance=0.0,
             surprises=0,
         )
+
+    def prior(self) -> Prior | None:
+        """What is worth remembering; None = not enough was measured."""
+        return Prior(exp(self.home), exp(self.log_rtt)) if self.count >= KNOWN_AFTER else None
+
+    def elsewhere(self, prior: Prior | None, now_ms: float) -> Estimate:
+        """A network of which this is remembered, or nothing."""
+        if prior is None or not (prior.rate_bps > 0 and prior.rtt_ms > 0):
+            return Estimate()
+        log_rate, log_rtt = _within(log(prior.rate_bps), LOG_RATE_RANGE), _within(log(prior.rtt_ms), LOG_RTT_RANGE)
+        known = Estimate(log_rate=log_rate, log_rtt=log_rtt, home=log_rate, count=1, measured_at_ms=now_ms)
+        return replace(known, rate_variance=RATE_DRIFT_MAX, rtt_variance=RTT_DRIFT_MAX)
 
     def observe(self, transfer: Transfer, now_ms: float) -> Estimate:
         """Takes a transfer in that ended at `now_ms`.

@@ -14,14 +14,16 @@ from splitinfer.policy.linucb import LinUCB
 from splitinfer.policy.names import belief, policy
 from splitinfer.policy.neurosurgeon import Neurosurgeon
 from splitinfer.policy.robust import Forecast, Robust, forecast
-from splitinfer.policy.rule import Decision, Policy
+from splitinfer.policy.rule import Decision, Learner, Policy
 from splitinfer.policy.static import Static
-from splitinfer.policy.table import Table, hedges, in_saver, is_critical, local_plan, price
+from splitinfer.policy.table import RACE_MARGIN, Table, hedges, in_saver, is_critical, local_plan, price
 from splitinfer.policy.thompson import Thompson
 
 __all__ = [
+    "RACE_MARGIN",
     "Decision",
     "Forecast",
+    "Learner",
     "LinUCB",
     "Neurosurgeon",
     "Policy",

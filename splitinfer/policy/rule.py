@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import inf
-from typing import Protocol
+from typing import Protocol, Self, runtime_checkable
 
 import numpy as np
 
@@ -64,6 +64,15 @@ class Policy(Protocol):
         Raises:
             NoFeasiblePlan: the budget excludes every plan whatever the link does.
         """
+        ...
+
+
+@runtime_checkable
+class Learner(Protocol):
+    """A policy that becomes another one by what its hand-overs took."""
+
+    def learnt(self, table: Table, plan: Plan, remote_ms: float) -> Self:
+        """What it is after a hand-over that took so long, from the first byte sent to the answer."""
         ...
 
 

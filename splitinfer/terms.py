@@ -2,18 +2,18 @@
 
 The device can finish a request in `rest_ms`. It must start on that by due - rest_ms to be in time, so at that moment it
 starts, and the cloud's answer and its own race (Dean & Barroso, "The Tail at Scale", 2013). How many requests may be
-computed twice is limited.
+computed twice is limited. The clock is the driver's, and is asked for as a callable: a device's or a simulator's.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from threading import Lock
 
-from splitinfer.device.driver import now_ms
 from splitinfer.flow import Terms
 from splitinfer.payload import Payload
 from splitinfer.plan import Budget, objection
+from splitinfer.policy import RACE_MARGIN, hedges
 from splitinfer.scheduler import Scheduler
 
 PATIENCE_FACTOR = 3.0
@@ -21,28 +21,23 @@ PATIENCE_FACTOR = 3.0
 PATIENCE_MIN_MS = 300.0
 PATIENCE_MAX_MS = 5_000.0
 """Where the device can finish alone, nobody waits longer than this, or than three times the rest would take here."""
-MARGIN = 1.1
-"""Runs vary by some per cent: start so much earlier."""
 HEDGES_KEPT = 3.0
 
 
 class Hedges:
-    """A bucket of permissions to compute twice: each request adds `hedge_max_share`, each race takes one. Thread-safe."""
+    """A bucket of permissions to compute twice: each request adds `hedge_max_share`, each race takes one."""
 
     def __init__(self) -> None:
         self._kept = 1.0
-        self._lock = Lock()
 
     def earn(self, share: float) -> bool:
         """Adds a request's share; says whether a race is allowed now."""
-        with self._lock:
-            self._kept = min(self._kept + share, HEDGES_KEPT)
-            return share > 0 and self._kept >= 1.0
+        self._kept = min(self._kept + share, HEDGES_KEPT)
+        return share > 0 and self._kept >= 1.0
 
     def spend(self) -> None:
         """A race was run."""
-        with self._lock:
-            self._kept -= 1.0
+        self._kept -= 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,16 +47,18 @@ class Request:
     Attributes:
         began_ms: when the application asked.
         budget: what it may spend.
-        hedged: whether it may race.
+        earned: whether the bucket has a race for it.
         whole: whether the device can finish without the cloud.
         scheduler: what is believed now.
+        now_ms: the clock.
     """
 
     began_ms: float
     budget: Budget
-    hedged: bool
+    earned: bool
     whole: bool
     scheduler: Scheduler
+    now_ms: Callable[[], float]
 
     def terms(self) -> Terms:
         """For the flow."""
@@ -69,7 +66,7 @@ class Request:
 
     def late(self) -> bool:
         """Whether the budget's latency has passed."""
-        return self.budget.latency_ms is not None and now_ms() > self.began_ms + self.budget.latency_ms
+        return self.budget.latency_ms is not None and self.now_ms() > self.began_ms + self.budget.latency_ms
 
     def _patience_until_ms(self, payload: Payload) -> float | None:
         due_ms = None if self.budget.latency_ms is None else self.began_ms + self.budget.latency_ms
@@ -78,17 +75,19 @@ class Request:
         patience_ms = PATIENCE_FACTOR * self.scheduler.reply_ms(payload.cut, payload.nbytes) + PATIENCE_MIN_MS
         if self.whole:
             patience_ms = min(patience_ms, max(PATIENCE_MAX_MS, PATIENCE_FACTOR * self._rest_ms(payload.cut)))
-        return now_ms() + patience_ms
+        return self.now_ms() + patience_ms
 
     def _race_from_ms(self, cut: int) -> float | None:
-        if not self.hedged or self.budget.latency_ms is None or not self._may_finish():
+        if not self.earned or self.budget.latency_ms is None or not self._may_race():
             return None
-        return max(self.began_ms + self.budget.latency_ms - MARGIN * self._rest_ms(cut), now_ms())
+        return max(self.began_ms + self.budget.latency_ms - RACE_MARGIN * self._rest_ms(cut), self.now_ms())
 
-    def _may_finish(self) -> bool:
-        """Whether the budget lets the device compute everything: to race is a choice, unlike to resume."""
+    def _may_race(self) -> bool:
+        """Whether the battery and the budget let the device compute everything: to race is a choice, unlike to resume."""
         table = self.scheduler.table
-        return table is not None and any(offer.local and objection(offer, self.budget) is None for offer in table.offers)
+        if table is None or not hedges(self.scheduler.conditions, self.budget):
+            return False
+        return any(offer.local and objection(offer, self.budget) is None for offer in table.offers)
 
     def _rest_ms(self, cut: int) -> float:
         """What the device needs from a cut on."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from splitinfer.backends.power import read_power
 from splitinfer.events import Observer, PowerRead
-from splitinfer.plan import Power
+from splitinfer.energy import Power
 from splitinfer.policy import Policy
 
 

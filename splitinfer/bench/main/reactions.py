@@ -21,7 +21,7 @@ from splitinfer.bundle import Bundle
 from splitinfer.device import Client, Settings
 from splitinfer.events import Event, LinkChanged, PlanChanged, PowerRead
 from splitinfer.model import Array
-from splitinfer.plan import Power
+from splitinfer.energy import Power
 
 FAR_MS, NEAR_MS = 400.0, 15.0
 """Work of the device alone: much more than the cloud needs over the link of `connected`, and much less ..."""

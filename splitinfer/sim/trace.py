@@ -59,6 +59,8 @@ class LinkTrace:
         source: where it comes from, for people.
         licence: under which it may be passed on.
         resolution_s: of the recording; None = not a recording.
+        radio: kind of link, as `energy.RADIOS` names it; None = not told.
+        family: of recordings made in the same way; None = not told.
     """
 
     name: str
@@ -67,12 +69,15 @@ class LinkTrace:
     source: str = "scripted"
     licence: str = "none needed"
     resolution_s: float | None = None
+    radio: str | None = None
+    family: str | None = None
 
     def __post_init__(self) -> None:
         if not self.pieces:
             raise SimulationError("a trace needs at least one piece")
-        if any(mark in text for text in (self.name, self.source, self.licence) for mark in ";\r\n"):
-            raise SimulationError("name, source and licence of a trace must not contain ';' or line breaks")
+        words = (self.name, self.source, self.licence, self.radio or "", self.family or "")
+        if any(mark in text for text in words for mark in ";\r\n"):
+            raise SimulationError("name, source, licence, radio and family of a trace must not contain ';' or line breaks")
 
     @classmethod
     def steps(cls, steps: Iterable[tuple[float, float, float]], *, name: str = "steps", wraps: bool = False) -> LinkTrace:
@@ -202,11 +207,14 @@ class LinkTrace:
             source=keys.get("source", "unknown"),
             licence=keys.get("licence", "unknown"),
             resolution_s=resolution_s,
+            radio=keys.get("radio") or None,
+            family=keys.get("family") or None,
         )
 
     def text(self) -> str:
         """The trace as a file; `parse` gives it back (times to a microsecond, rates to a bit/s)."""
         header = [f"name={self.name}", f"source={self.source}", f"licence={self.licence}"]
+        header += [f"{key}={value}" for key, value in (("radio", self.radio), ("family", self.family)) if value]
         if self.resolution_s is not None:
             header.append(f"resolution_s={self.resolution_s:g}")
         header += [f"duration_s={_shown(self.duration_ms / 1e3)}", "piecewise constant" + (", wraps" if self.wraps else "")]

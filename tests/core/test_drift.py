@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from splitinfer.estimate import REST_MAX_MS, REST_MS, Drift
+from splitinfer.estimate import Drift
+from splitinfer.estimate.drift import REST_MAX_MS, REST_MS
 
 
 def after(departed: str, drift: Drift = Drift(), at_ms: float = 0.0) -> Drift:  # noqa: B008

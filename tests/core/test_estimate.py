@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from splitinfer.estimate import Estimate, LiveProfile, Load, network_changed, observe, uplink
+from splitinfer.estimate import Estimate, LiveProfile, Load
 from splitinfer.events import Transferred
 from splitinfer.model import Digest
 from splitinfer.plan import ASSUMED_UPLINK, Plan, Profile, Uplink
@@ -26,7 +26,7 @@ def fed(transfers: list[Transferred], estimate: Estimate | None = None, start_ms
     estimate, now_ms = estimate or Estimate(), start_ms
     for each in transfers:
         now_ms += each.elapsed_ms + 200.0
-        estimate = observe(estimate, each, now_ms)
+        estimate = estimate.observe(each, now_ms)
     return estimate, now_ms
 
 
@@ -35,7 +35,7 @@ STEADY = [transfer(n, 10e6, 20.0) for n in (256, 16_384, 100_000, 200_000, 100_0
 
 
 def link(estimate: Estimate, now_ms: float) -> Uplink:
-    known = uplink(estimate, now_ms)
+    known = estimate.uplink(now_ms)
     assert known is not None
     return known
 
@@ -45,7 +45,7 @@ def expected_ms(known: Uplink, nbytes: int) -> float:
 
 
 def test_nothing_measured_is_unknown_not_zero() -> None:
-    assert uplink(Estimate(), 1e6) is None
+    assert Estimate().uplink(1e6) is None
     assert exp(Estimate().log_rate) == pytest.approx(ASSUMED_UPLINK.rate_bps)
     assert sqrt(Estimate().rate_variance) == ASSUMED_UPLINK.spread
 
@@ -108,10 +108,10 @@ def test_a_silent_change_of_the_link_is_followed_within_a_few_transfers(after_bp
 def test_a_new_network_is_believed_at_once() -> None:
     known, now_ms = fed(STEADY)
     slow = transfer(100_000, 1e6, 50.0)
-    told, later_ms = fed([slow], network_changed(known), now_ms)
+    told, later_ms = fed([slow], known.network_changed(), now_ms)
     untold, _ = fed([slow], known, now_ms)
-    assert link(network_changed(known), now_ms).rate_bps == link(known, now_ms).rate_bps
-    assert link(network_changed(known), now_ms).spread > 0.95
+    assert link(known.network_changed(), now_ms).rate_bps == link(known, now_ms).rate_bps
+    assert link(known.network_changed(), now_ms).spread > 0.95
     assert expected_ms(link(told, later_ms), 100_000) > 0.5 * slow.elapsed_ms
     assert expected_ms(link(untold, later_ms), 100_000) < 0.25 * slow.elapsed_ms
 
@@ -128,7 +128,7 @@ def test_a_broken_transfer_is_a_bound_and_counts_only_where_it_is_violated() -> 
     estimate, now_ms = fed(STEADY)
 
     def after(broken: Transferred) -> float:
-        return link(observe(estimate, broken, now_ms), now_ms).rate_bps
+        return link(estimate.observe(broken, now_ms), now_ms).rate_bps
 
     before = link(estimate, now_ms).rate_bps
     assert after(Transferred(20_000, 50.0, complete=False, attempted_bytes=500_000)) == before
@@ -159,7 +159,7 @@ def test_with_noise_the_spread_says_how_wrong_it_is() -> None:
             bound_ms = known.rtt_ms + 8e3 * nbytes / known.rate_bps * exp(1.28 * known.spread)
             inside, total = inside + (each.elapsed_ms <= bound_ms), total + 1
         now_ms += 200 + each.elapsed_ms
-        estimate = observe(estimate, each, now_ms)
+        estimate = estimate.observe(each, now_ms)
     assert 0.85 <= inside / total <= 0.99
 
 
@@ -175,8 +175,8 @@ REAL = st.floats(allow_nan=True, allow_infinity=True)
 def test_no_report_makes_the_estimate_anything_but_finite(reports: list[tuple[int, float, bool, bool, int | None]]) -> None:
     estimate = Estimate()
     for step, (nbytes, elapsed_ms, complete, first, attempted) in enumerate(reports):
-        estimate = observe(estimate, Transferred(nbytes, elapsed_ms, complete, first, attempted), step * 100.0)
-        known = uplink(estimate, step * 100.0 + 50)
+        estimate = estimate.observe(Transferred(nbytes, elapsed_ms, complete, first, attempted), step * 100.0)
+        known = estimate.uplink(step * 100.0 + 50)
         if known is not None:
             assert 0 < known.rate_bps < 1e13
             assert 0 < known.rtt_ms < 1e6

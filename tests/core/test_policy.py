@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from splitinfer.energy import Power, Radio
 from splitinfer.errors import NoFeasiblePlan
-from splitinfer.plan import ASSUMED_UPLINK, Budget, Conditions, Cost, Offer, Plan, PlanScore, Power, Uplink, objection, predict
+from splitinfer.plan import ASSUMED_UPLINK, Budget, Conditions, Cost, Offer, Plan, PlanScore, Uplink, objection, predict
 from splitinfer.policy import Robust, Static, Table, forecast, in_saver, policy, price
 
 
@@ -80,20 +81,33 @@ def test_any_world_gives_a_plan_within_the_hard_limits(conditions: Conditions, b
     assert Robust().decide(TABLE, conditions, budget, decision.plan).plan == decision.plan, "a choice must be stable"
 
 
-@settings(derandomize=True, deadline=None, max_examples=100)
-@given(
-    st.floats(1e5, 1e9),
-    st.floats(0.1, 500.0),
-    st.floats(0.0, 500.0),
-    st.floats(0.1, 10.0),
-    st.floats(0.1, 20.0),
-    st.floats(0.0, 5.0),
+UPLINKS = st.builds(
+    Uplink,
+    rate_bps=st.floats(1e5, 1e9),
+    spread=st.just(0.0),
+    rtt_ms=st.floats(0.1, 500.0),
+    window_bytes=st.none() | st.floats(1e3, 1e6),
+    wake_ms=st.floats(0.0, 600.0),
 )
+POWERS = st.builds(
+    lambda compute_w, *radio: Power(compute_w, 0.0, {"lte": Radio("lte", *radio)}),
+    st.floats(0.1, 10.0),
+    st.floats(0.0, 5.0),
+    st.floats(0.0, 500.0),
+    st.floats(0.0, 2.0),
+    st.floats(0.0, 1e4),
+    st.floats(0.0, 2.0),
+    st.floats(0.0, 600.0),
+)
+
+
+@settings(derandomize=True, deadline=None, max_examples=100)
+@given(UPLINKS, POWERS, st.floats(0.0, 500.0), st.floats(0.1, 20.0), st.sampled_from([None, "lte", "5g"]), st.floats(0.0, 2e4))
 def test_the_columns_compute_what_predict_says(
-    rate_bps: float, rtt_ms: float, queue_ms: float, tail_scale: float, compute_w: float, radio_w: float
+    uplink: Uplink, power: Power, queue_ms: float, tail_scale: float, radio: str | None, idle_ms: float
 ) -> None:
-    conditions = Conditions(True, Uplink(rate_bps, 0.0, rtt_ms), queue_ms, tail_scale)
-    table = Table(TABLE.offers, Power(compute_w, radio_w, 50.0))
+    conditions = Conditions(True, uplink, queue_ms, tail_scale, radio=radio, radio_idle_ms=idle_ms)
+    table = Table(TABLE.offers, power)
     costs = forecast(table, conditions, Budget())
     for index, row in enumerate(table.offers):
         expected = predict(row, conditions, table.power)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import pairwise
+from math import inf, isfinite
 
 import pytest
 from hypothesis import given, settings
@@ -23,13 +24,15 @@ from splitinfer.events import (
     PlanChanged,
     PowerRead,
     ProbeDue,
+    Requested,
     RequestRefused,
     Served,
     Transferred,
+    Woken,
 )
 from splitinfer.model import Cut, Digest, Model, Segment, TensorSpec
 from splitinfer.plan import Budget, Cost, Plan, PlanScore, Profile, Scorecard, objection
-from splitinfer.policy import Static
+from splitinfer.policy import Policy, Robust, Static, policy
 from splitinfer.scheduler import DWELL_MS, PROBE_BYTES, PROBE_GAP_GROWTH, Scheduler
 
 DIGEST = Digest("0" * 64)
@@ -53,9 +56,9 @@ def ready(holds: frozenset[int] = frozenset({0, 1, 2})) -> ModelReady:
     return ModelReady(model, profile, Scorecard(DIGEST, scores))
 
 
-def scheduler(*events: Event) -> Scheduler:
+def scheduler(*events: Event, rule: Policy | None = None) -> Scheduler:
     """After some events, a millisecond apart."""
-    made = Scheduler()
+    made = Scheduler(rule or Robust())
     for at_ms, event in enumerate((ready(), *events)):
         made.handle(event, float(at_ms))
     return made
@@ -74,7 +77,7 @@ def fast(nbytes: int = 100_000, rate_bps: float = 100e6, rtt_ms: float = 5.0) ->
 
 
 def test_before_a_model_there_is_no_plan_but_what_is_heard_is_kept() -> None:
-    made = Scheduler()
+    made = Scheduler(Robust())
     heard: list[Event] = [LinkChanged(True), fast(256), fast(), fast(), PowerRead(0.5), inferred(), LoadReported(3.0)]
     for at_ms, event in enumerate(heard):
         assert made.handle(event, float(at_ms)) == []
@@ -85,7 +88,7 @@ def test_before_a_model_there_is_no_plan_but_what_is_heard_is_kept() -> None:
 
 
 def test_the_first_plan_tries_the_link() -> None:
-    made = Scheduler()
+    made = Scheduler(Robust())
     said = made.handle(ready(), 0.0)
     assert changes(said) == [(None, MIDDLE, "start")]
     assert isinstance(said[0], PlanChanged)
@@ -93,10 +96,10 @@ def test_the_first_plan_tries_the_link() -> None:
 
 
 def test_without_a_cloud_the_first_plan_is_local_and_nothing_is_probed() -> None:
-    made = Scheduler()
+    made = Scheduler(Robust())
     made.handle(LinkChanged(False, "no cloud"), 0.0)
     assert changes(made.handle(ready(), 1.0)) == [(None, LOCAL, "start")]
-    assert made.handle(inferred(), 10_000.0) == []
+    assert made.handle(Requested(), 10_000.0) == []
     assert made.wakeup_at_ms is None
 
 
@@ -166,13 +169,13 @@ def test_a_budget_acts_at_once_and_an_impossible_one_changes_nothing() -> None:
     made = scheduler()
     assert changes(made.handle(BudgetSet(Budget(depth_min=0.9)), 5.0)) == [(MIDDLE, LOCAL, "budget")]
     assert changes(made.handle(BudgetSet(Budget()), 6.0)) == [(LOCAL, MIDDLE, "budget")]
-    half = Scheduler()
+    half = Scheduler(Robust())
     half.handle(ready(frozenset({0})), 0.0)
     with pytest.raises(NoFeasiblePlan):
         half.handle(BudgetSet(Budget(depth_min=0.9)), 5.0)
     assert (half.budget, half.plan) == (Budget(), MIDDLE)
     with pytest.raises(NoFeasiblePlan):
-        Scheduler(budget=Budget(depth_min=0.9)).handle(ready(frozenset({0})), 0.0)
+        Scheduler(Robust(), Budget(depth_min=0.9)).handle(ready(frozenset({0})), 0.0)
 
 
 def test_a_model_that_cannot_be_used_leaves_the_old_one() -> None:
@@ -209,7 +212,7 @@ def test_a_slow_cloud_is_not_taken_for_a_slow_link() -> None:
 def test_a_refusing_cloud_is_left_alone_for_a_while() -> None:
     made = scheduler(LinkChanged(True, "connected"))
     assert changes(made.handle(RequestRefused(Reason.OVERLOADED), 2_000.0)) == [(MIDDLE, LOCAL, "load")]
-    said = [event for at_ms in range(3_000, 40_000, 500) for event in made.handle(inferred(), float(at_ms))]
+    said = [event for at_ms in range(3_000, 40_000, 500) for event in made.handle(Requested(), float(at_ms))]
     assert changes(said) == [(LOCAL, MIDDLE, "load")]
 
 
@@ -218,14 +221,14 @@ def test_a_local_device_probes_when_it_is_asked_to_infer() -> None:
     made.wake(1_500.0)
     assert made.plan == LOCAL
     assert made.wakeup_at_ms is None, "nobody asks for an inference: nothing is sent"
-    said = made.handle(inferred(), 4_000.0)
+    said = made.handle(Requested(), 4_000.0)
     assert said == PROBES
     assert made.wakeup_at_ms is None
-    assert made.handle(inferred(), 4_100.0) == []
+    assert made.handle(Requested(), 4_100.0) == []
     due_ms = made.wakeup_at_ms
     assert due_ms is not None
     assert made.wake(due_ms) == PROBES
-    made.handle(inferred(), due_ms + 10)
+    made.handle(Requested(), due_ms + 10)
     later_ms = made.wakeup_at_ms
     assert later_ms is not None
     assert later_ms - due_ms == PROBE_GAP_GROWTH * (due_ms - 4_000.0)
@@ -234,7 +237,7 @@ def test_a_local_device_probes_when_it_is_asked_to_infer() -> None:
 def test_what_a_probe_finds_is_named_exploration() -> None:
     made = scheduler(LinkChanged(True), *[fast(12_000, rate_bps=2e5)] * 4)
     made.wake(1_500.0)
-    assert made.handle(inferred(), 4_000.0) == PROBES
+    assert made.handle(Requested(), 4_000.0) == PROBES
     said = [event for at_ms, nbytes in enumerate(PROBE_BYTES) for event in made.handle(fast(nbytes), 4_010.0 + at_ms)]
     said += made.handle(fast(PROBE_BYTES[1]), 4_020.0)
     assert [cause for _, _, cause in changes(said)] == ["explore"]
@@ -242,14 +245,14 @@ def test_what_a_probe_finds_is_named_exploration() -> None:
 
 
 def test_where_even_a_perfect_link_would_not_help_nothing_is_probed() -> None:
-    made = Scheduler(budget=Budget(depth_min=0.9))
+    made = Scheduler(Robust(), Budget(depth_min=0.9))
     made.handle(ready(), 0.0)
     made.handle(LinkChanged(True), 1.0)
-    assert [made.handle(inferred(), at_ms * 1e3) for at_ms in range(1, 60)] == [[]] * 59
+    assert [made.handle(Requested(), at_ms * 1e3) for at_ms in range(1, 60)] == [[]] * 59
 
 
 def test_a_request_that_stands_behind_the_plan_follows_the_best_that_is_left() -> None:
-    made = Scheduler()
+    made = Scheduler(Robust())
     with pytest.raises(NoFeasiblePlan):
         made.plan_from(0)
     made = scheduler(LinkChanged(True, "connected"))
@@ -303,7 +306,7 @@ def test_a_fixed_plan_stays_while_inputs_drift() -> None:
 
 
 def test_a_device_without_a_lossless_plan_keeps_a_lossy_one() -> None:
-    made = Scheduler(budget=Budget(uplink_bytes=20_000))
+    made = Scheduler(Robust(), Budget(uplink_bytes=20_000))
     for at_ms, event in enumerate((ready(frozenset({0})), odd(), odd(), odd())):
         said = made.handle(event, float(at_ms))
     assert said == [InputsDrifted(MIDDLE, ("t1",))]
@@ -319,18 +322,36 @@ ANY = st.floats(allow_nan=True, allow_infinity=True)
 EVENTS = st.one_of(
     st.builds(Transferred, st.integers(0, 10**7), ANY, st.booleans(), st.booleans(), st.none() | st.integers(0, 10**7)),
     st.builds(Transferred, st.integers(1, 10**6), st.floats(0.1, 5_000.0)),
-    st.builds(LinkChanged, st.booleans(), st.just(""), st.none() | st.booleans()),
+    st.builds(
+        LinkChanged,
+        st.booleans(),
+        st.just(""),
+        st.none() | st.booleans(),
+        st.sampled_from([None, "wifi", "lte", "pigeon"]),
+        st.sampled_from([None, "home", "away"]),
+    ),
+    st.just(Requested()),
+    st.just(Woken()),
     st.builds(PowerRead, st.none() | ANY | st.floats(0.0, 1.0), st.none() | st.booleans()),
     st.builds(LoadReported, ANY, st.none() | ANY),
     st.builds(RequestRefused, st.sampled_from(Reason)),
     st.builds(
         BudgetSet,
-        st.builds(Budget, st.none() | st.floats(1.0, 1e4), st.floats(0, 1), st.booleans(), depth_min=st.floats(0.0, 2.0)),
+        st.builds(
+            Budget,
+            st.none() | st.floats(1.0, 1e4),
+            st.floats(0, 1),
+            st.booleans(),
+            depth_min=st.floats(0.0, 2.0),
+            battery_lasts_ms=st.none() | st.floats(0.0, 1e9),
+            battery_share_per_h=st.none() | st.floats(0.0, 1.0),
+            joule_s=st.floats(0.0, 10.0),
+        ),
     ),
     st.builds(
         Inferred,
         st.sampled_from([UPLOAD, MIDDLE, LOCAL, Plan(7, "gone")]),
-        st.builds(Cost, head_ms=ANY, encode_ms=ANY, tail_ms=ANY),
+        st.builds(Cost, head_ms=ANY, encode_ms=ANY, tail_ms=ANY, energy_mj=st.none() | ANY),
         st.sampled_from(Outcome),
         st.lists(st.none() | ANY | st.floats(1.0, 500.0), max_size=5).map(tuple),
         departed=st.sampled_from([(), ("t1",)]),
@@ -340,10 +361,14 @@ EVENTS = st.one_of(
 )
 
 
+RULES = ("thompson", "robust", "neurosurgeon", "neurosurgeon+kalman", "linucb")
+
+
 @settings(derandomize=True, deadline=None, max_examples=150)
-@given(st.lists(st.tuples(EVENTS, st.floats(0.0, 5_000.0)), max_size=40))
-def test_any_events_leave_a_plan_of_the_table_and_a_wake_in_order(events: list[tuple[Event, float]]) -> None:
-    made, now_ms, told = scheduler(), 0.0, MIDDLE
+@given(st.sampled_from(RULES), st.lists(st.tuples(EVENTS, st.floats(0.0, 5_000.0)), max_size=40))
+def test_any_events_leave_a_plan_of_the_table_and_a_wake_in_order(name: str, events: list[tuple[Event, float]]) -> None:
+    made, now_ms = scheduler(rule=policy(name)), 0.0
+    told = made.plan
     for event, gap_ms in events:
         now_ms += gap_ms
         said: list[Event] = []
@@ -361,3 +386,13 @@ def test_any_events_leave_a_plan_of_the_table_and_a_wake_in_order(events: list[t
         cost = made.predicted(made.plan)
         assert 0.0 <= cost.latency_ms < float("inf")
         assert len(changes(said)) <= 2
+        assert not numbers_that_are_none(made)
+
+
+def numbers_that_are_none(made: Scheduler) -> list[str]:
+    """Fields of the conditions that are not finite; of the time since the last upload infinity is one: there was none."""
+    seen = asdict(made.conditions)
+    seen |= {f"uplink.{name}": value for name, value in (seen.pop("uplink") or {}).items()}
+    if seen["radio_idle_ms"] == inf:
+        del seen["radio_idle_ms"]
+    return [name for name, value in seen.items() if isinstance(value, float) and not isfinite(value)]

@@ -20,7 +20,7 @@ SCORES = Scorecard(DIGEST, {Plan(cut, "int8"): PlanScore(1000, 1000, 0.0, 0.0, 1
 
 
 def scheduler(policy=None, holds=3) -> Scheduler:
-    one = Scheduler(policy)
+    one = Scheduler(policy or Robust())
     one.handle(ModelReady(model(holds=holds), PROFILE, SCORES), 0.0)
     one.handle(LinkChanged(True), 1.0)
     return one

@@ -84,6 +84,10 @@ class Power:
     idle_w: float = 2.5
     radios: Mapping[str, Radio] = field(default_factory=lambda: RADIOS, hash=False)
 
+    def __reduce__(self) -> tuple[type[Power], tuple[float, float, dict[str, Radio]]]:
+        """For other processes, which a read-only view cannot be sent to."""
+        return Power, (self.compute_w, self.idle_w, dict(self.radios))
+
     def radio(self, name: str | None) -> Radio:
         """One kind of link; what is unknown is taken for WiFi."""
         return self.radios.get(name or WIFI.name) or WIFI

@@ -93,7 +93,7 @@ class Workload:
     @cached_property
     def feasible(self) -> bool:
         """Whether the device alone is in time."""
-        return self.local_ms <= self.latency_ms
+        return self.ready.model.whole and self.local_ms <= self.latency_ms
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,6 @@ world      one run: seed in, log out
 
 from splitinfer.sim.world.held import Finished
 from splitinfer.sim.world.workload import WORKLOADS, Workload
-from splitinfer.sim.world.world import Run, Setting, simulate
+from splitinfer.sim.world.world import ORACLE, Run, Setting, simulate, starts_at_ms
 
-__all__ = ["WORKLOADS", "Finished", "Run", "Setting", "Workload", "simulate"]
+__all__ = ["ORACLE", "WORKLOADS", "Finished", "Run", "Setting", "Workload", "simulate", "starts_at_ms"]

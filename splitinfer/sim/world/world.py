@@ -76,6 +76,11 @@ class Run:
 Tell = Callable[[Event, float], None]
 
 
+def starts_at_ms(trace: LinkTrace, seed: int) -> float:
+    """Where in its trace a run of this seed begins."""
+    return uniform(seed, _START) * trace.duration_ms
+
+
 def simulate(setting: Setting, seed: int, tell: Tell | None = None) -> Run:
     """Runs a world until the first device has its answers.
 
@@ -101,7 +106,7 @@ class _Rider:
         self._seed = seed
         self.finished: list[Finished] = []
         radio = RADIOS[setting.radio]
-        link = Uplink(agenda, setting.trace, radio, uniform(seed, _START) * setting.trace.duration_ms)
+        link = Uplink(agenda, setting.trace, radio, starts_at_ms(setting.trace, seed))
         knows_future = setting.policy == ORACLE
         rule = policy("robust" if knows_future else setting.policy)
         scheduler = Scheduler(rule, setting.budget, setting.workload.power, seed=seed)

@@ -136,6 +136,7 @@ class Estimate:
             rtt_variance=max(self.rtt_variance, NEW_RTT_VARIANCE),
             covariance=0.0,
             surprises=0,
+            calibration=max(self.calibration, 1.0),
         )
 
     def prior(self) -> Prior | None:

@@ -21,6 +21,7 @@
     ├── SecurityError              credentials are missing or were not accepted
     ├── NoFeasiblePlan             the budget excludes every plan
     ├── SimulationError            a trace or a link setting is wrong, or the proxy cannot listen
+    ├── RecordingError             a log of events cannot be read or lived again; names the line
     └── MissingExtra               an optional part is not installed; says how to install it
 
 Each message says what to do next and shows nothing of the inside. This module knows no library: gRPC status codes appear as
@@ -139,6 +140,10 @@ class NoFeasiblePlan(SplitInferError):
 
 class SimulationError(SplitInferError):
     """A trace or a link setting is wrong, or the proxy cannot listen."""
+
+
+class RecordingError(SplitInferError):
+    """A log of events cannot be read or lived again."""
 
 
 class MissingExtra(SplitInferError, ImportError):

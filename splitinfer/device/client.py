@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from math import floor
 from pathlib import Path
 from types import TracebackType
 
@@ -19,7 +20,6 @@ from splitinfer.bundle import Bundle
 from splitinfer.codec import codec_of_file
 from splitinfer.device.driver import Driver, now_ms
 from splitinfer.device.feed import Feed
-from splitinfer.device.journal import Journal
 from splitinfer.device.link import Cloud, Link
 from splitinfer.device.pipeline import in_order
 from splitinfer.device.planning import Planning
@@ -34,9 +34,9 @@ from splitinfer.flow import Answer, infer
 from splitinfer.model import Array, Model, Tensors
 from splitinfer.payload import Packer, Payload
 from splitinfer.plan import ASSUMED_UPLINK, Budget, Conditions, Cost, Plan, Scorecard, Uplink
-from splitinfer.policy import policy
+from splitinfer.policy import Policy, policy
+from splitinfer.recording import Journal, Start
 from splitinfer.remote import Remote, Tls
-from splitinfer.scheduler import Scheduler
 
 Inputs = Mapping[str, Array | bytes]
 """Input name -> array. An image input may be the bytes of a JPEG, PNG, WebP or AVIF file of the model's size."""
@@ -93,11 +93,13 @@ class Client:
         self._hedges = Hedges()
         self._metrics: Metrics | None = None
         self._packer = Packer(self.model, self._bundle.tables)
-        self._feed = Feed(now_ms())
-        self._planning = Planning(_scheduler(self.settings, budget), self._feed)
+        rule = _rule(self.settings)
+        start = Start(rule.name, budget=budget or Budget(), power=self.settings.power, began_at_ms=float(floor(now_ms())))
+        self._feed = Feed(start.began_at_ms)
+        self._planning = Planning(start.scheduler(rule), self._feed)
         addresses = (cloud,) if isinstance(cloud, str) else tuple(cloud or ())
         with ExitStack() as stack:
-            self._observe(stack)
+            self._observe(stack, start)
             self._driver = self._start(stack, Cloud(addresses, tls, token, self.settings.insecure) if addresses else None)
             self._cleanup = stack.pop_all()
 
@@ -202,11 +204,11 @@ class Client:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
-    def _observe(self, stack: ExitStack) -> None:
+    def _observe(self, stack: ExitStack, start: Start) -> None:
         settings = self.settings
         journal: Journal | None = None
         if settings.events_file is not None:
-            journal = Journal(settings.events_file)
+            journal = Journal(settings.events_file, start)
             stack.callback(journal.close)
         if settings.metrics_port is not None:
             self._metrics = Metrics("device", settings.metrics_port)
@@ -271,9 +273,8 @@ def _sent_ms(answer: Answer, uplink: Uplink | None) -> float:
     return min(cost.uplink_ms, 8e3 * cost.uplink_bytes / link.rate_bps)
 
 
-def _scheduler(settings: Settings, budget: Budget | None) -> Scheduler:
-    rule = policy(settings.policy) if isinstance(settings.policy, str) else settings.policy
-    return Scheduler(rule, budget, settings.power)
+def _rule(settings: Settings) -> Policy:
+    return policy(settings.policy) if isinstance(settings.policy, str) else settings.policy
 
 
 def _engine(bundle: Bundle, settings: Settings) -> Engine:

@@ -256,7 +256,8 @@ def test_events_are_written_as_json_lines(bundle_path, tmp_path):
     path = tmp_path / "events.jsonl"
     with Client(bundle_path, settings=Settings(events_file=path)) as client:
         client.infer(tiny_input())
-    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    head, *lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert head["type"] == "Recording"
     kinds = [line["type"] for line in lines]
     assert {"ModelReady", "PlanChanged", "Inferred", "PowerRead"} <= set(kinds)
     assert [line["seq"] for line in lines] == list(range(len(lines)))

@@ -21,10 +21,12 @@ from splitinfer.events import (
     PlanChanged,
     PowerRead,
     ProbeDue,
+    Requested,
     Transferred,
 )
 from splitinfer.model import Cut, Digest, Model, Segment, TensorSpec
 from splitinfer.plan import Budget, Cost, Plan, PlanScore, Profile, Scorecard
+from splitinfer.policy import Policy, Robust, Thompson
 from splitinfer.scheduler import PROBE_BYTES, Scheduler
 
 DIGEST = Digest("0" * 64)
@@ -126,6 +128,7 @@ class World:
                 self._send(event.nbytes, phase)
 
     def _request(self, phase: Phase) -> None:
+        self.tell(Requested(), phase)
         plan = self.scheduler.plan
         assert plan is not None
         self.plans.append((self.now_ms, plan))
@@ -163,8 +166,13 @@ TUNNEL = Phase("tunnel", 20.0)
 UPLOAD = {Plan(0, "raw"), Plan(0, "narrow"), Plan(0, "narrow+zstd1")}
 
 
-def world(latency_ms: float | None = 150.0, noise: float = 0.0, seed: int = 1) -> World:
-    made = World(Scheduler(budget=Budget(latency_ms=latency_ms)), noise=noise, jitter_ms=2.0 if noise else 0.0, seed=seed)
+def world(
+    latency_ms: float | None = 150.0,
+    noise: float = 0.0,
+    seed: int = 1,
+    rule: Policy = Robust(),  # noqa: B008
+) -> World:
+    made = World(Scheduler(rule, Budget(latency_ms=latency_ms)), noise=noise, jitter_ms=2.0 if noise else 0.0, seed=seed)
     made.tell(ready())
     return made
 
@@ -242,13 +250,30 @@ def test_without_requests_nothing_is_sent() -> None:
     assert w.scheduler.wakeup_at_ms is None
 
 
-def test_a_metered_link_is_probed_once_a_minute_at_most() -> None:
-    w = world()
+@pytest.mark.parametrize(
+    "rule",
+    [Thompson(), pytest.param(Robust(), marks=pytest.mark.xfail(reason="nothing makes it look at a dear link again"))],
+    ids=["thompson", "robust"],
+)
+def test_a_metered_link_is_never_probed_and_yet_found_again(rule: Policy) -> None:
+    w = world(noise=0.2, rule=rule)
     w.tell(LinkChanged(True, "connected", metered=True))
     w.live(replace(SLOW, seconds=200.0))
-    at_ms = probes(w.said)
-    assert 2 <= len(at_ms) <= 4
-    assert all(b - a >= 60_000 for a, b in pairwise(at_ms))
+    assert w.scheduler.plan == LOCAL
+    w.live(replace(WIFI, seconds=120.0))
+    assert probes(w.said) == []
+    assert LOCAL not in {plan for at_ms, plan in w.plans if at_ms > w.now_ms - 30_000.0}
+
+
+@pytest.mark.parametrize("radio", ["lte", "5g", "3g"])
+def test_a_radio_with_a_long_tail_is_never_probed(radio: str) -> None:
+    w = world(rule=Thompson())
+    w.tell(LinkChanged(True, "connected", radio=radio))
+    w.live(replace(SLOW, seconds=100.0))
+    assert probes(w.said) == []
+    w.tell(LinkChanged(True, "connected", radio="wifi"))
+    w.live(replace(SLOW, seconds=100.0))
+    assert probes(w.said) != []
 
 
 def test_a_critical_battery_ends_probing() -> None:
@@ -261,13 +286,17 @@ def test_a_critical_battery_ends_probing() -> None:
 
 
 @pytest.mark.parametrize("rate_bps", [0.5e6, 1.5e6, 2e6, 6e6, 10e6, 40e6])
-def test_ten_steady_minutes_with_noise_bring_few_changes(rate_bps: float) -> None:
-    w = world(noise=0.2, seed=7)
+@pytest.mark.parametrize(
+    ("rule", "in_all", "in_a_minute"), [(Robust(), 20, 6), (Thompson(), 120, 12)], ids=["robust", "thompson"]
+)
+def test_ten_steady_minutes_with_noise_bring_few_changes(rate_bps: float, rule: Policy, in_all: int, in_a_minute: int) -> None:
+    """One that draws changes its mind more often than one that does not."""
+    w = world(noise=0.2, seed=7, rule=rule)
     w.live(Phase("settle", 30.0, rate_bps, 40.0))
     changes = w.live(Phase("steady", 600.0, rate_bps, 40.0))
     at_ms = [at_ms for at_ms, event in w.said if isinstance(event, PlanChanged)]
-    assert len(changes) <= 20
-    assert max((sum(1 for other in at_ms if t <= other < t + 60_000) for t in at_ms), default=0) <= 6
+    assert len(changes) <= in_all
+    assert max((sum(1 for other in at_ms if t <= other < t + 60_000) for t in at_ms), default=0) <= in_a_minute
 
 
 def test_an_emptying_battery_on_a_steady_link_lowers_the_energy_of_a_request() -> None:
@@ -341,7 +370,7 @@ def test_a_stream_of_odd_inputs_ends_lossy_plans_within_three_requests() -> None
 
 
 def test_on_a_fast_link_the_input_itself_crosses_without_loss_instead() -> None:
-    w = World(Scheduler(budget=Budget(latency_ms=150.0)))
+    w = World(Scheduler(Robust(), Budget(latency_ms=150.0)))
     made = ready()
     w.tell(
         replace(

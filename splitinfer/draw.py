@@ -27,8 +27,8 @@ def bits(seed: int, *place: int) -> int:
 
 
 def uniform(seed: int, *place: int) -> float:
-    """In the open interval (0, 1)."""
-    return ((bits(seed, *place) >> 11) + 0.5) * 2.0**-53
+    """In the open interval (0, 1): 52 bits, since with one more the largest would round to 1."""
+    return ((bits(seed, *place) >> 12) + 0.5) * 2.0**-52
 
 
 def normal(seed: int, *place: int) -> float:

@@ -90,7 +90,7 @@ class Power:
 
     def radio(self, name: str | None) -> Radio:
         """One kind of link; what is unknown is taken for WiFi."""
-        return self.radios.get(name or WIFI.name) or WIFI
+        return self.radios.get(name or WIFI.name) or self.radios.get(WIFI.name, WIFI)
 
     def energy_mj(
         self, compute_ms: float, send_ms: float, nbytes: float, radio: str | None = None, idle_ms: float = 0.0

@@ -241,6 +241,7 @@ class Conditions:
         drifted: inputs are unlike the samples that lossy plans were measured on.
         radio: kind of link, as `Power.radios` names it.
         radio_idle_ms: since the last upload ended: what decides how much of a tail the next one adds.
+        hedged: whether a request may be computed twice now, as far as the share of them goes.
         joule_s: seconds that a joule is worth so that the battery lasts as long as the budget says; None = it says nothing.
     """
 
@@ -255,6 +256,7 @@ class Conditions:
     drifted: bool = False
     radio: str | None = None
     radio_idle_ms: float = 0.0
+    hedged: bool = True
     joule_s: float | None = None
 
 

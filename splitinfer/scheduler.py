@@ -37,6 +37,7 @@ from splitinfer.events import (
     Transferred,
     Woken,
 )
+from splitinfer.hedges import Hedges
 from splitinfer.plan import (
     ASSUMED_UPLINK,
     Budget,
@@ -50,7 +51,7 @@ from splitinfer.plan import (
     offers,
     predict,
 )
-from splitinfer.policy import Decision, Learner, Policy, Table, Thompson, belief, in_saver, is_critical, price
+from splitinfer.policy import Decision, Learner, Policy, Table, Thompson, belief, hedges, in_saver, is_critical, price
 
 CLEAR_GAIN = 0.15
 """A plan that is better by this share is clearly better: what is known of a link is rarely more exact."""
@@ -79,7 +80,7 @@ PROBE_GAP_MAX_MS = 30_000.0
 """... up to this."""
 PROBE_TAIL_MAX_MS = 1_000.0
 """A radio that stays awake for longer after each byte (LTE: ten seconds, ten joules) is not woken for a probe."""
-WELL_KNOWN_SPREAD = 0.5
+WELL_KNOWN_DOUBT = 0.5
 """A link that is known better than this is not probed while a plan uses it."""
 PERFECT_UPLINK = Uplink(rate_bps=1e10, spread=0.0, rtt_ms=1.0)
 
@@ -191,6 +192,7 @@ class Scheduler:
         self._load = Load()
         self._drift = Drift()
         self._battery = Battery()
+        self._hedges = Hedges()
         self._idle_to_ms = 0.0
         self._pace = Pace()
         self._exploration = Exploration()
@@ -258,6 +260,20 @@ class Scheduler:
         link = seen.uplink or ASSUMED_UPLINK
         tail_ms = profile.tail_ms[cut] if profile is not None and cut < len(profile.tail_ms) else 0.0
         return link.rtt_ms + 8e3 * nbytes / link.rate_bps + (seen.queue_ms or 0.0) + seen.tail_scale * tail_ms
+
+    def may_race(self, budget: Budget) -> bool:
+        """Whether the battery, the share of races and the budget let the device compute everything to be in time.
+
+        To race is a choice, unlike to resume.
+        """
+        if self.table is None or not hedges(replace(self.conditions, hedged=self._hedges.left), budget):
+            return False
+        return any(offer.local and objection(offer, budget) is None for offer in self.table.offers)
+
+    def rest_ms(self, cut: int) -> float:
+        """What the device needs from a cut on to finish alone, as it was last measured."""
+        profile = self.profile
+        return profile.head_ms(len(profile.segment_ms)) - profile.head_ms(cut) if profile else 0.0
 
     def wake(self, now_ms: float) -> list[Event]:
         """Does what had to wait. Calling it too early or for nothing is harmless."""
@@ -382,6 +398,10 @@ class Scheduler:
         self._battery = self._battery.spent(event.cost.energy_mj or 0.0)
         if event.outcome in (Outcome.REMOTE, Outcome.RACED_REMOTE):
             self._answered(event, now_ms)
+        if event.outcome is Outcome.RACED_LOCAL:
+            self._hedges = self._hedges.spent(1.0, 1.0)
+        elif event.outcome is Outcome.RACED_REMOTE:
+            self._hedges = self._hedges.spent(event.raced_ms, self.rest_ms(event.plan.cut))
         if not self._live.observe(event.plan, event.segment_ms, None if event.departed else event.cost.encode_ms):
             return said
         self.table = Table(offers(self._ready.model, self._live.profile, self._ready.scorecard), self._power)
@@ -411,9 +431,11 @@ class Scheduler:
 
     def _requested(self, now_ms: float) -> list[Event]:
         self._exploration.requested = True
-        if now_ms - self._decided_at_ms < RECONSIDER_MS:
+        self._hedges = self._hedges.earned(self.budget.hedge_max_share)
+        unprotected = self.conditions.hedged and not self._hedges.whole
+        if now_ms - self._decided_at_ms < RECONSIDER_MS and not unprotected:
             return []
-        return self._decide("load" if self._load.queue_ms else "link", now_ms)
+        return self._decide("load" if self._load.queue_ms else "link", now_ms, forced=unprotected)
 
     # What they have in common.
 
@@ -436,6 +458,7 @@ class Scheduler:
             drifted=drifted,
             radio=seen.radio,
             radio_idle_ms=idle_ms,
+            hedged=self._hedges.whole,
             joule_s=self._battery.joule_s(now_ms),
         )
         if self.table is None:
@@ -493,7 +516,8 @@ class Scheduler:
             return False
         if seen.metered or in_saver(seen) or is_critical(seen) or self._radio.tail_ms > PROBE_TAIL_MAX_MS:
             return False
-        return self._is_local() or (seen.uplink or ASSUMED_UPLINK).spread > WELL_KNOWN_SPREAD
+        link = seen.uplink or ASSUMED_UPLINK
+        return self._is_local() or (link.spread if link.doubt is None else link.doubt) > WELL_KNOWN_DOUBT
 
     def _expected_cloud_ms(self) -> float:
         if self.plan is None or self._is_local():

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from splitinfer.flow import Terms
 from splitinfer.payload import Payload
-from splitinfer.plan import Budget, objection
-from splitinfer.policy import RACE_MARGIN, hedges
+from splitinfer.plan import Budget
+from splitinfer.policy import RACE_MARGIN
 from splitinfer.scheduler import Scheduler
 
 PATIENCE_FACTOR = 3.0
@@ -21,23 +21,6 @@ PATIENCE_FACTOR = 3.0
 PATIENCE_MIN_MS = 300.0
 PATIENCE_MAX_MS = 5_000.0
 """Where the device can finish alone, nobody waits longer than this, or than three times the rest would take here."""
-HEDGES_KEPT = 3.0
-
-
-class Hedges:
-    """A bucket of permissions to compute twice: each request adds `hedge_max_share`, each race takes one."""
-
-    def __init__(self) -> None:
-        self._kept = 1.0
-
-    def earn(self, share: float) -> bool:
-        """Adds a request's share; says whether a race is allowed now."""
-        self._kept = min(self._kept + share, HEDGES_KEPT)
-        return share > 0 and self._kept >= 1.0
-
-    def spend(self) -> None:
-        """A race was run."""
-        self._kept -= 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +30,6 @@ class Request:
     Attributes:
         began_ms: when the application asked.
         budget: what it may spend.
-        earned: whether the bucket has a race for it.
         whole: whether the device can finish without the cloud.
         scheduler: what is believed now.
         now_ms: the clock.
@@ -55,7 +37,6 @@ class Request:
 
     began_ms: float
     budget: Budget
-    earned: bool
     whole: bool
     scheduler: Scheduler
     now_ms: Callable[[], float]
@@ -74,22 +55,10 @@ class Request:
             return due_ms
         patience_ms = PATIENCE_FACTOR * self.scheduler.reply_ms(payload.cut, payload.nbytes) + PATIENCE_MIN_MS
         if self.whole:
-            patience_ms = min(patience_ms, max(PATIENCE_MAX_MS, PATIENCE_FACTOR * self._rest_ms(payload.cut)))
+            patience_ms = min(patience_ms, max(PATIENCE_MAX_MS, PATIENCE_FACTOR * self.scheduler.rest_ms(payload.cut)))
         return self.now_ms() + patience_ms
 
     def _race_from_ms(self, cut: int) -> float | None:
-        if not self.earned or self.budget.latency_ms is None or not self._may_race():
+        if self.budget.latency_ms is None or not self.scheduler.may_race(self.budget):
             return None
-        return max(self.began_ms + self.budget.latency_ms - RACE_MARGIN * self._rest_ms(cut), self.now_ms())
-
-    def _may_race(self) -> bool:
-        """Whether the battery and the budget let the device compute everything: to race is a choice, unlike to resume."""
-        table = self.scheduler.table
-        if table is None or not hedges(self.scheduler.conditions, self.budget):
-            return False
-        return any(offer.local and objection(offer, self.budget) is None for offer in table.offers)
-
-    def _rest_ms(self, cut: int) -> float:
-        """What the device needs from a cut on."""
-        profile = self.scheduler.profile
-        return profile.head_ms(len(profile.segment_ms)) - profile.head_ms(cut) if profile else 0.0
+        return max(self.began_ms + self.budget.latency_ms - RACE_MARGIN * self.scheduler.rest_ms(cut), self.now_ms())

@@ -12,6 +12,8 @@ from splitinfer.estimate.link import Prior, Transfer, is_time
 from splitinfer.plan import ASSUMED_UPLINK, Uplink
 
 KEEP = 5
+LEAST_BYTES = 8_192
+"""Smaller ones measure nothing but the delay: its authors did not divide those."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,7 @@ class Harmonic:
 
     def observe(self, transfer: Transfer, now_ms: float) -> Harmonic:
         """Takes a transfer in; one that was broken off counts with what had arrived."""
-        if not is_time(transfer.elapsed_ms) or transfer.nbytes <= 0:
+        if not is_time(transfer.elapsed_ms) or transfer.nbytes < LEAST_BYTES:
             return self
         shortest_ms = min(self.rtt_ms, transfer.elapsed_ms)
         return Harmonic((*self.paces, transfer.elapsed_ms / transfer.nbytes)[-KEEP:], shortest_ms)

@@ -50,15 +50,19 @@ def forecast(table: Table, conditions: Conditions, budget: Budget) -> Forecast:
     sending_ms = np.minimum(ms_per_byte * table.nbytes, LATENCY_MAX_MS)
     latency_ms = np.minimum(table.remote_ms(conditions, link) + sending_ms, LATENCY_MAX_MS)
     # the vectors stand in the last axis: sums over the first one are plain additions in a fixed order
+    raced_ms: Floats = np.zeros(1)
     if budget.latency_ms is not None and hedges(conditions, budget):
-        raced_ms = table.raced_ms(budget.latency_ms)
-        needed = ((latency_ms > raced_ms) * WEIGHTS).sum(axis=0)
-        latency_ms = np.where(needed <= budget.hedge_max_share, np.minimum(latency_ms, raced_ms), latency_ms)
+        start_ms = table.race_start_ms(budget.latency_ms)
+        raced_ms = np.minimum(np.maximum(latency_ms - start_ms, 0.0), table.rest_ms)
+        share = (raced_ms * WEIGHTS).sum(axis=0) / np.maximum(table.rest_ms, 1e-9)
+        raced_ms = np.where(share <= budget.hedge_max_share, raced_ms, 0.0)
+        latency_ms = np.where((raced_ms > 0) & (raced_ms >= table.rest_ms), start_ms + table.rest_ms, latency_ms)
     late = latency_ms > (inf if budget.latency_ms is None else budget.latency_ms)
+    sent_mj = table.energy_mj(conditions, (sending_ms * WEIGHTS).sum(axis=0))
     return Forecast(
         latency_ms=(latency_ms * WEIGHTS).sum(axis=0),
         miss=(late * WEIGHTS).sum(axis=0),
-        energy_mj=table.energy_mj(conditions, (sending_ms * WEIGHTS).sum(axis=0)),
+        energy_mj=sent_mj + table.power.compute_w * (raced_ms * WEIGHTS).sum(axis=0),
     )
 
 

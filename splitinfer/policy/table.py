@@ -22,6 +22,7 @@ Flags = npt.NDArray[np.bool_]
 
 LATENCY_MAX_MS = 5_000.0
 """Beyond this a slower plan is not worse: the request was resumed or given up long before."""
+UNABLE_MS = 1e9
 RACE_MARGIN = 1.1
 """Runs vary by some per cent: a race against a deadline starts so much earlier."""
 
@@ -93,9 +94,9 @@ class Table:
 
     @cached_property
     def rest_ms(self) -> Floats:
-        """What the device needs after a plan's head to finish alone; infinity where it cannot."""
+        """What the device needs after a plan's head to finish alone; ages where it cannot."""
         whole = [offer.cost.head_ms for offer in self.offers if offer.local and not offer.missing]
-        return _column((whole[0] if whole else inf) - offer.cost.head_ms for offer in self.offers)
+        return _column((whole[0] if whole else UNABLE_MS) - offer.cost.head_ms for offer in self.offers)
 
     @cached_property
     def compute_mj(self) -> Floats:
@@ -118,15 +119,15 @@ class Table:
         per_byte = radio.nj_per_bit * 8e-6
         return self.compute_mj + radio.active_w * sending_ms + (per_byte * self.nbytes + wake_mj * self.remote)
 
-    def raced_ms(self, latency_ms: float) -> Floats:
-        """When a plan is answered at the latest, because the device has finished it alone; infinity where it could not in time."""
-        return _raced_ms(self, latency_ms)
+    def race_start_ms(self, latency_ms: float) -> Floats:
+        """When the device must start on the rest of a plan to be in time; infinity where it could not, or need not."""
+        return _race_start_ms(self, latency_ms)
 
 
 @lru_cache(maxsize=256)
-def _raced_ms(table: Table, latency_ms: float) -> Floats:
+def _race_start_ms(table: Table, latency_ms: float) -> Floats:
     start_ms = latency_ms - RACE_MARGIN * table.rest_ms
-    return np.where((start_ms >= table.compute_ms) & ~table.local, start_ms + table.rest_ms, inf)
+    return np.where((start_ms >= table.compute_ms) & ~table.local, start_ms, inf)
 
 
 @lru_cache(maxsize=256)
@@ -169,7 +170,8 @@ def is_critical(conditions: Conditions) -> bool:
 
 def hedges(conditions: Conditions, budget: Budget) -> bool:
     """Whether a request may be computed twice to meet its deadline: not to save a battery that runs out."""
-    return budget.latency_ms is not None and budget.hedge_max_share > 0 and not in_saver(conditions)
+    wanted = budget.latency_ms is not None and budget.hedge_max_share > 0
+    return wanted and conditions.hedged and not in_saver(conditions)
 
 
 def usable(table: Table, conditions: Conditions, budget: Budget) -> Flags:

@@ -19,7 +19,7 @@ import numpy as np
 from splitinfer.plan import ASSUMED_UPLINK, Budget, Conditions, Plan
 from splitinfer.policy.robust import Robust, reason
 from splitinfer.policy.rule import Decision, least
-from splitinfer.policy.table import LATENCY_MAX_MS, Table, hedges, is_critical, prefer, price, usable
+from splitinfer.policy.table import LATENCY_MAX_MS, Floats, Table, hedges, is_critical, prefer, price, usable
 
 _normal = NormalDist().inv_cdf
 
@@ -33,22 +33,24 @@ class Thompson:
     def decide(
         self, table: Table, conditions: Conditions, budget: Budget, current: Plan | None = None, draw: float = 0.5
     ) -> Decision:
-        """See `Policy`. On a critical battery nothing is tried: it decides as `Robust`."""
-        if is_critical(conditions):
+        """See `Policy`. Nothing is tried, and it decides as `Robust`, on a critical battery and while no race would bound the loss."""
+        if is_critical(conditions) or (budget.latency_ms is not None and not hedges(conditions, budget)):
             return Robust().decide(table, conditions, budget, current)
         allowed = usable(table, conditions, budget)
         link = conditions.uplink or ASSUMED_UPLINK
         rate_bps = link.rate_bps * exp((link.spread if link.doubt is None else link.doubt) * _normal(draw))
         sending_ms = np.minimum(8e3 / rate_bps * table.nbytes, LATENCY_MAX_MS)
-        latency_ms = np.minimum(table.remote_ms(conditions, link) + sending_ms, LATENCY_MAX_MS)
-        score = latency_ms
+        score = np.minimum(table.remote_ms(conditions, link) + sending_ms, LATENCY_MAX_MS)
+        raced_ms: Floats | float = 0.0
         if budget.latency_ms is not None:
             if hedges(conditions, budget):
-                score = np.minimum(score, table.raced_ms(budget.latency_ms))
+                start_ms = table.race_start_ms(budget.latency_ms)
+                raced_ms = np.minimum(np.maximum(score - start_ms, 0.0), table.rest_ms)
+                score = np.minimum(score, start_ms + table.rest_ms)
             score = score + budget.latency_ms * (score > budget.latency_ms)
         joule_s = price(conditions, budget)
         if joule_s or budget.energy_mj is not None:
-            energy_mj = table.energy_mj(conditions, sending_ms)
+            energy_mj = table.energy_mj(conditions, sending_ms) + table.power.compute_w * raced_ms
             score = score + joule_s * energy_mj
             if budget.energy_mj is not None:
                 allowed = prefer(allowed, energy_mj <= budget.energy_mj)

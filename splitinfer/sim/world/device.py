@@ -22,7 +22,6 @@ from splitinfer.sim.world.errand import Errand
 from splitinfer.sim.world.held import Finished
 from splitinfer.sim.world.link import Upload, Uplink
 from splitinfer.sim.world.workload import Workload
-from splitinfer.terms import Hedges
 
 HANDSHAKE_BYTES = 1_500
 HANDSHAKE_ROUNDS = 3
@@ -88,7 +87,6 @@ class Device:
         self.slowdown: Callable[[float], float] = lambda _at_ms: 1.0
         self.switches = 0
         self.energy_mj = 0.0
-        self.hedges = Hedges()
         self.seed = seed
         self.charge = charge
         self.up = False

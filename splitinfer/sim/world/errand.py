@@ -43,8 +43,7 @@ class Errand:
         self._pace = exp(PACE_SPREAD * normal(device.seed, _PACE, number)) * device.slowdown(self._began_ms)
         self._jitter_ms = JITTER_MS * (0.5 + uniform(device.seed, _JITTER, number))
         model, scheduler = device.workload.ready.model, device.scheduler
-        earned = device.hedges.earn(budget.hedge_max_share)
-        self._request = Request(self._began_ms, budget, earned, model.whole, scheduler, lambda: self._agenda.now_ms)
+        self._request = Request(self._began_ms, budget, model.whole, scheduler, lambda: self._agenda.now_ms)
         chosen = None if device.choose is None else device.choose(self._began_ms, self._pace)
         self._followed: Plan | None = chosen
         self._flow = infer(model, SimHeld(0), self._plan if chosen is None else lambda _cut: chosen, self._request.terms())
@@ -217,8 +216,6 @@ class Errand:
 
     def _answered(self, answer: Answer) -> None:
         device, outcome = self._device, answer.outcome
-        if outcome in (Outcome.RACED_LOCAL, Outcome.RACED_REMOTE):
-            device.hedges.spend()
         computed_ms = sum(ms or 0.0 for ms in answer.segment_ms) + answer.cost.encode_ms + answer.raced_ms
         self._energy_mj += device.power.compute_w * computed_ms
         believed_mj = device.workload.power.compute_w * computed_ms + (self._energy_mj - device.power.compute_w * computed_ms)

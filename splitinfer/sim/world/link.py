@@ -76,11 +76,14 @@ class Uplink:
         """The next upload is on a fresh connection."""
         self._window = WINDOW_FIRST_BYTES
 
-    def departs_ms(self, at_ms: float, nbytes: float) -> tuple[float, float]:
-        """When the first and the last byte of an upload would leave that is handed over at a moment."""
-        starts_ms = at_ms + (self.radio.promotion_ms if self.radio.sleeps(self.idle_ms(at_ms)) else 0.0)
-        starts_ms = max(starts_ms, self._free_ms)
-        if self._window is None:
+    def departs_ms(self, at_ms: float, nbytes: float, awake: bool = False) -> tuple[float, float]:
+        """When the first and the last byte of an upload would leave that is handed over at a moment.
+
+        `awake`: as if the connection were open and the radio did not sleep.
+        """
+        slept = not awake and self.radio.sleeps(self.idle_ms(at_ms))
+        starts_ms = max(at_ms + (self.radio.promotion_ms if slept else 0.0), self._free_ms)
+        if awake or self._window is None:
             return starts_ms, self._finish_ms(starts_ms, nbytes)
         window, ready_ms, departs_ms, rtt_ms = self._window, starts_ms, starts_ms, self.rtt_ms(at_ms)
         while nbytes > 0 and departs_ms < inf:

@@ -1,6 +1,8 @@
 """The one who knows the future: the same plans, and for each of them what it will take. Simulation only.
 
-Greedy: the best plan for this request, whatever it leaves for the next one.
+Greedy: the best plan for this request, whatever it leaves for the next one. With one exception: a connection opens and a radio wakes
+only by being used, so that a greedy one might never begin. `patient` decides as if both were awake, and pays what it costs; the better
+of the two over a whole run is the reference (`world.simulate`).
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ class Oracle:
     offers: tuple[Offer, ...]
     link: Uplink
     cloud: Cloud
+    patient: bool
 
     def plan(self, now_ms: float, pace: float) -> Plan:
         """The plan that will be answered first, on a device that is `pace` times as slow as its profile."""
@@ -30,7 +33,7 @@ class Oracle:
         if offer.local:
             return compute_ms
         leaves_ms = now_ms + compute_ms
-        _, departs_ms = self.link.departs_ms(leaves_ms, offer.score.bytes_p50)
+        _, departs_ms = self.link.departs_ms(leaves_ms, offer.score.bytes_p50, awake=self.patient)
         if departs_ms > leaves_ms + 60_000.0:
             return departs_ms
         rtt_ms = self.link.rtt_ms(leaves_ms)

@@ -1,9 +1,9 @@
 """How long the battery should last, and what that makes of a joule. Knows no clock: time is an argument.
 
-A goal is a straight line of charge, from what there is now to nothing at its end. What the device is below that line is a queue of
-debt, and a joule is priced in proportion to it (drift plus penalty: Neely, "Stochastic network optimization with application to
-communication and queueing systems", 2010). The energy model may be wrong by any factor: what it predicts is only used between two
-readings of the gauge, and is scaled by how much the gauge fell the last times.
+A goal is a straight line of charge, from what there is now to nothing at its end. What the device is below that line is a
+queue of debt, and a joule is priced in proportion to it (drift plus penalty: Neely, "Stochastic network optimization with
+application to communication and queueing systems", 2010). The energy model may be wrong by any factor: what it predicts is
+only used between two readings of the gauge, and is scaled by how much the gauge fell the last times.
 """
 
 from __future__ import annotations

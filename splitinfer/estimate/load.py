@@ -54,4 +54,4 @@ class Load:
         if not (excess_ms > 0.0 or self.unexplained_ms > 0.0) or not excess_ms < inf:
             return self
         old = self.at(now_ms)
-        return replace(old, unexplained_ms=(old.unexplained_ms + min(max(excess_ms, 0.0), TIME_RANGE_MS[1])) / 2)
+        return replace(old, at_ms=now_ms, unexplained_ms=(old.unexplained_ms + min(max(excess_ms, 0.0), TIME_RANGE_MS[1])) / 2)

@@ -13,7 +13,7 @@ the plan is a callable that is asked again at every cut (late binding).
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from splitinfer.engine import Held
 from splitinfer.errors import SplitInferError
@@ -141,31 +141,36 @@ class _Trail:
     """What one request did so far."""
 
     def __init__(self, model: Model) -> None:
-        self.cost = Cost()
+        self.head_ms = self.encode_ms = self.lost_ms = 0.0
+        self.lost_bytes = 0
         self.segment_ms: list[float | None] = [None] * model.n
         self.departed: tuple[str, ...] = ()
 
     def ran(self, start: int, ran: Ran) -> None:
-        self.cost = replace(self.cost, head_ms=self.cost.head_ms + ran.elapsed_ms)
+        self.head_ms += ran.elapsed_ms
         self.segment_ms[start : start + len(ran.segment_ms)] = ran.segment_ms
 
-    def replied(self, reply: Reply, elapsed_ms: float) -> None:
+    def replied(self, reply: Reply, elapsed_ms: float) -> Cost:
         """Splits the network's share of a reply evenly into up and down, but for the sending time, which is all upwards."""
         network_ms = max(elapsed_ms - reply.server_ms, 0.0)
         down_ms = min(reply.rtt_ms / 2, network_ms)
-        waited_ms = max(reply.server_ms - reply.decode_ms - reply.tail_ms, 0.0)
-        self.cost = replace(
-            self.cost,
+        return Cost(
+            head_ms=self.head_ms,
+            encode_ms=self.encode_ms,
             uplink_ms=network_ms - down_ms,
-            queue_ms=waited_ms,
+            queue_ms=max(reply.server_ms - reply.decode_ms - reply.tail_ms, 0.0),
             tail_ms=reply.tail_ms,
-            decode_ms=reply.decode_ms,
             downlink_ms=down_ms,
+            decode_ms=reply.decode_ms,
             uplink_bytes=reply.uplink_bytes,
         )
 
-    def answer(self, outputs: Tensors, plan: Plan, outcome: Outcome, raced_ms: float = 0.0) -> Answer:
-        return Answer(outputs, plan, self.cost, outcome, tuple(self.segment_ms), raced_ms, self.departed)
+    def alone(self) -> Cost:
+        """Of a request that the device finished."""
+        return Cost(self.head_ms, self.encode_ms, self.lost_ms, uplink_bytes=self.lost_bytes)
+
+    def answer(self, outputs: Tensors, plan: Plan, outcome: Outcome, cost: Cost | None = None, raced_ms: float = 0.0) -> Answer:
+        return Answer(outputs, plan, cost or self.alone(), outcome, tuple(self.segment_ms), raced_ms, self.departed)
 
 
 def infer(model: Model, held: Held, plan: Callable[[int], Plan], terms: Terms) -> Flow:
@@ -194,12 +199,12 @@ def infer(model: Model, held: Held, plan: Callable[[int], Plan], terms: Terms) -
     encoded = yield from _encode(trail, held, chosen.codec)
     sent = yield from _hand_over(model, held, encoded, terms)
     if sent.reply is not None and sent.outputs is not None:
-        trail.replied(sent.reply, sent.elapsed_ms)
+        cost = trail.replied(sent.reply, sent.elapsed_ms)
         outcome = Outcome.RACED_REMOTE if sent.raced_ms else Outcome.REMOTE
-        return trail.answer({**held.outputs(), **sent.outputs}, chosen, outcome, sent.raced_ms)
+        return trail.answer({**held.outputs(), **sent.outputs}, chosen, outcome, cost, sent.raced_ms)
 
-    lost_ms = sent.elapsed_ms - (sent.ran.elapsed_ms if sent.ran else 0.0)
-    trail.cost = replace(trail.cost, uplink_ms=max(lost_ms, 0.0), uplink_bytes=encoded.payload.nbytes if encoded.payload else 0)
+    trail.lost_ms = max(sent.elapsed_ms - (sent.ran.elapsed_ms if sent.ran else 0.0), 0.0)
+    trail.lost_bytes = encoded.payload.nbytes if encoded.payload else 0
     if sent.ran is not None:
         trail.ran(held.at, sent.ran)
         return trail.answer(sent.ran.held.outputs(), chosen, Outcome.RACED_LOCAL)
@@ -225,7 +230,7 @@ def _run(trail: _Trail, held: Held, stop: int) -> Generator[Effect, Done, Held]:
 def _encode(trail: _Trail, held: Held, codec: str) -> Generator[Effect, Done, Encoded]:
     encoded = yield Encode(held, codec)
     assert isinstance(encoded, Encoded)
-    trail.cost = replace(trail.cost, encode_ms=encoded.elapsed_ms)
+    trail.encode_ms = encoded.elapsed_ms
     trail.departed = encoded.payload.departed if encoded.payload else ()
     return encoded
 

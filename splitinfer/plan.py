@@ -67,6 +67,25 @@ class Cost:
         """Sum of the stages."""
         return self.head_ms + self.encode_ms + self.uplink_ms + self.queue_ms + self.tail_ms + self.downlink_ms + self.decode_ms
 
+    @property
+    def remote_ms(self) -> float:
+        """Sum of the stages after the hand-over."""
+        return self.uplink_ms + self.queue_ms + self.tail_ms + self.downlink_ms + self.decode_ms
+
+    def with_energy(self, energy_mj: float | None) -> Cost:
+        """The same times and bytes."""
+        return Cost(
+            self.head_ms,
+            self.encode_ms,
+            self.uplink_ms,
+            self.queue_ms,
+            self.tail_ms,
+            self.downlink_ms,
+            self.decode_ms,
+            energy_mj,
+            self.uplink_bytes,
+        )
+
 
 @dataclass(frozen=True)
 class Profile:
@@ -398,18 +417,20 @@ def predict(offer: Offer, conditions: Conditions, power: Power, rate_bps: float 
     base = offer.cost
     compute_ms = base.head_ms + base.encode_ms
     if offer.local:
-        return replace(base, energy_mj=power.energy_mj(compute_ms, 0.0, 0))
+        return base.with_energy(power.energy_mj(compute_ms, 0.0, 0))
     uplink = conditions.uplink
     nbytes = offer.score.bytes_p50
     if uplink is None:
         return replace(base, uplink_ms=float("inf"), energy_mj=None, uplink_bytes=nbytes)
     send_ms = 8e3 * nbytes / (rate_bps or uplink.rate_bps)
-    return replace(
-        base,
+    return Cost(
+        head_ms=base.head_ms,
+        encode_ms=base.encode_ms,
         uplink_ms=uplink.rtt_ms / 2 + uplink.opening_ms(nbytes, rate_bps) + send_ms,
         queue_ms=conditions.queue_ms or 0.0,
         tail_ms=base.tail_ms * conditions.tail_scale,
         downlink_ms=uplink.rtt_ms / 2,
+        decode_ms=base.decode_ms,
         energy_mj=power.energy_mj(compute_ms, send_ms, nbytes, conditions.radio, conditions.radio_idle_ms),
         uplink_bytes=nbytes,
     )

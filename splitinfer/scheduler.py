@@ -182,6 +182,7 @@ class Scheduler:
         self.plan: Plan | None = None
         self.priors = dict(priors or {})
         self._power = power or Power()
+        self._radio = self._power.radio(None)
         self._seed = seed
         self._decisions = 0
         self._ready: ModelReady | None = None
@@ -249,7 +250,8 @@ class Scheduler:
         offer = self._offer(plan)
         if offer is None:
             raise ValueError(f"there is no plan {plan} on this device")
-        return predict(offer, replace(self.conditions, uplink=self.conditions.uplink or ASSUMED_UPLINK), self._power)
+        seen = self.conditions
+        return predict(offer, seen if seen.uplink else replace(seen, uplink=ASSUMED_UPLINK), self._power)
 
     def reply_ms(self, cut: int, nbytes: int) -> float:
         """How long the reply to so many bytes should take under the present conditions, at the median rate of the link.
@@ -340,6 +342,7 @@ class Scheduler:
         seen = self.conditions
         metered = seen.metered if event.metered is None else event.metered
         self.conditions = replace(seen, link_up=event.up, metered=metered, radio=event.radio or seen.radio)
+        self._radio = self._power.radio(self.conditions.radio)
         if event.network is not None and event.network != self._network:
             self._remember()
             self._network = event.network
@@ -360,10 +363,11 @@ class Scheduler:
         began_ms = now_ms - event.elapsed_ms
         slept = self._radio.sleeps(began_ms - self._opening.used_at_ms)
         known, link = event, self._belief.uplink(began_ms)
-        if link is not None:
-            known = replace(event, elapsed_ms=event.elapsed_ms - self._opening.ms(event.nbytes, link, self._radio, slept))
+        opening_ms = 0.0 if link is None else self._opening.ms(event.nbytes, link, self._radio, slept)
+        if 0.0 < opening_ms < event.elapsed_ms:
+            known = replace(event, elapsed_ms=event.elapsed_ms - opening_ms)
         self._opening = self._opening.took(event, link, self._radio if slept else None, now_ms)
-        self._belief = self._belief.observe(known if known.elapsed_ms > 0 else event, now_ms)
+        self._belief = self._belief.observe(known, now_ms)
         explored = self._exploration.answered() and self._is_local()
         if self._belief.surprised:
             self._exploration.restart(now_ms)  # this is not the link that we knew
@@ -395,7 +399,8 @@ class Scheduler:
             return []
         said = self._inputs_seen(event, now_ms)
         self._idle(now_ms)
-        self._battery = self._battery.spent(event.cost.energy_mj or 0.0)
+        if self._battery.level is not None:
+            self._battery = self._battery.spent(event.cost.energy_mj or 0.0)
         if event.outcome in (Outcome.REMOTE, Outcome.RACED_REMOTE):
             self._answered(event, now_ms)
         if event.outcome is Outcome.RACED_LOCAL:
@@ -422,12 +427,11 @@ class Scheduler:
 
     def _answered(self, event: Inferred, now_ms: float) -> None:
         """Holds what the cloud says of itself against the device's own clock."""
-        measured_ms = event.cost.latency_ms - event.cost.head_ms - event.cost.encode_ms
+        measured_ms = event.cost.remote_ms
         if self.table is not None and isinstance(self.policy, Learner):
             self.policy = self.policy.learnt(self.table, event.plan, measured_ms)
         if self._offer(event.plan) is not None:
-            cost = self.predicted(event.plan)
-            self._load = self._load.answered(measured_ms, cost.latency_ms - cost.head_ms - cost.encode_ms, now_ms)
+            self._load = self._load.answered(measured_ms, self.predicted(event.plan).remote_ms, now_ms)
 
     def _requested(self, now_ms: float) -> list[Event]:
         self._exploration.requested = True
@@ -533,12 +537,9 @@ class Scheduler:
 
     def _idle(self, now_ms: float) -> None:
         """The device's own draw since the last time."""
-        self._battery = self._battery.spent(self._power.idle_w * max(now_ms - self._idle_to_ms, 0.0))
+        if self._battery.level is not None:
+            self._battery = self._battery.spent(self._power.idle_w * max(now_ms - self._idle_to_ms, 0.0))
         self._idle_to_ms = now_ms
-
-    @property
-    def _radio(self) -> Radio:
-        return self._power.radio(self.conditions.radio)
 
     def _is_local(self) -> bool:
         offer = self._offer(self.plan)

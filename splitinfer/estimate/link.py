@@ -171,12 +171,17 @@ class Estimate:
         if not transfer.complete:
             return replace(posterior, measured_at_ms=now_ms)
         count = posterior.count + 1
-        return replace(
-            posterior,
-            measured_at_ms=now_ms,
-            calibration=_calibrated(prior, transfer),
-            home=posterior.home + max(1 / count, HOME_WEIGHT) * (posterior.log_rate - posterior.home),
-            count=count,
+        return Estimate(
+            posterior.log_rate,
+            posterior.log_rtt,
+            posterior.rate_variance,
+            posterior.rtt_variance,
+            posterior.covariance,
+            now_ms,
+            posterior.surprises,
+            _calibrated(prior, transfer),
+            posterior.home + max(1 / count, HOME_WEIGHT) * (posterior.log_rate - posterior.home),
+            count,
         )
 
 
@@ -225,11 +230,17 @@ def _aged(estimate: Estimate, now_ms: float) -> Estimate:
 
 def _widened(estimate: Estimate, rate_by: float, rtt_by: float, log_rate: float | None = None) -> Estimate:
     """Less certain, up to a limit: transfers of one size may leave one of the two open for hours."""
-    return replace(
-        estimate,
-        log_rate=estimate.log_rate if log_rate is None else log_rate,
-        rate_variance=max(estimate.rate_variance, min(estimate.rate_variance + rate_by, VARIANCE_MAX)),
-        rtt_variance=max(estimate.rtt_variance, min(estimate.rtt_variance + rtt_by, VARIANCE_MAX)),
+    return Estimate(  # written out here and below: `replace` takes longer than all the rest of an update
+        estimate.log_rate if log_rate is None else log_rate,
+        estimate.log_rtt,
+        max(estimate.rate_variance, min(estimate.rate_variance + rate_by, VARIANCE_MAX)),
+        max(estimate.rtt_variance, min(estimate.rtt_variance + rtt_by, VARIANCE_MAX)),
+        estimate.covariance,
+        estimate.measured_at_ms,
+        estimate.surprises,
+        estimate.calibration,
+        estimate.home,
+        estimate.count,
     )
 
 
@@ -283,15 +294,15 @@ def _update(prior: Estimate, transfer: Transfer, nbytes: float) -> Estimate:
         error = (measured - line.value - back) / line.variance
         log_rate = _within(prior.log_rate + line.pull_rate * error, LOG_RATE_RANGE)
         log_rtt = _within(prior.log_rtt + learn_rtt * line.pull_rtt * error, LOG_RTT_RANGE)
-    surprises = prior.surprises + 1 if clipped != innovation else 0
-    return replace(
-        prior,
-        log_rate=log_rate,
-        log_rtt=min(log_rtt, log(transfer.elapsed_ms)),  # no delay is longer than what it is a part of
-        rate_variance=max(prior.rate_variance - line.pull_rate**2 / line.variance, VARIANCE_MIN),
-        rtt_variance=max(prior.rtt_variance - learn_rtt * line.pull_rtt**2 / line.variance, VARIANCE_MIN),
-        covariance=prior.covariance - line.pull_rate * line.pull_rtt / line.variance,
-        surprises=surprises,
+    return Estimate(
+        log_rate,
+        min(log_rtt, log(transfer.elapsed_ms)),  # no delay is longer than what it is a part of
+        max(prior.rate_variance - line.pull_rate**2 / line.variance, VARIANCE_MIN),
+        max(prior.rtt_variance - learn_rtt * line.pull_rtt**2 / line.variance, VARIANCE_MIN),
+        prior.covariance - line.pull_rate * line.pull_rtt / line.variance,
+        prior.measured_at_ms,
+        prior.surprises + 1 if clipped != innovation else 0,
+        prior.calibration,
+        prior.home,
+        prior.count,
     )
-
-

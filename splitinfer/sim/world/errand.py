@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from math import exp
 from typing import TYPE_CHECKING
@@ -218,8 +217,8 @@ class Errand:
         device, outcome = self._device, answer.outcome
         computed_ms = sum(ms or 0.0 for ms in answer.segment_ms) + answer.cost.encode_ms + answer.raced_ms
         self._energy_mj += device.power.compute_w * computed_ms
-        believed_mj = device.workload.power.compute_w * computed_ms + (self._energy_mj - device.power.compute_w * computed_ms)
-        cost = replace(answer.cost, energy_mj=believed_mj)
+        believed_mj = self._energy_mj + (device.workload.power.compute_w - device.power.compute_w) * computed_ms
+        cost = answer.cost.with_energy(believed_mj)
         device.spend(self._energy_mj)
         late = self._request.late()
         device.hear(Inferred(answer.plan, cost, outcome, answer.segment_ms, late, answer.departed, answer.raced_ms))

@@ -23,6 +23,8 @@ COMMANDS = {
     "serve": "Serve bundles: the cloud.",
     "demo": "A real network, a real cloud, a link that changes; side by side with the rivals.",
     "link": "A TCP proxy that behaves like a slow link.",
+    "replay": "Run a recorded log again: as it was, or with another policy.",
+    "simulate": "Policies side by side over recorded links, in virtual time.",
     "bench": "Measure splitinfer against its goals and rivals.",
 }
 

@@ -9,6 +9,7 @@ every sixteenth choice is a remote one, since a device that stays local learns n
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from math import inf
 
 import numpy as np
 
@@ -53,9 +54,9 @@ class LinUCB:
         return least(table, score, allowed, None, lambda row: reason(table, row, conditions, budget))
 
     def learnt(self, table: Table, plan: Plan, remote_ms: float) -> LinUCB:
-        """What it is after a hand-over that took so long, from the first byte sent to the answer."""
+        """What it is after a hand-over that took so long, from the first byte sent to the answer. Nonsense changes nothing."""
         row = table.rows.get(plan)
-        if row is None or table.local[row]:
+        if row is None or table.local[row] or not 0.0 <= remote_ms < inf:
             return self
         x = _features(table)[row]
         matrix, vector = self.moments

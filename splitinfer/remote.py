@@ -80,6 +80,13 @@ class Remote(Protocol):
         """Sends padding to measure the link; the result is a `Transferred`. Failures are silent: they show as `LinkChanged`."""
         ...
 
+    def look(self) -> None:
+        """Looks after the connection: a request came, wherever it is computed, or the network became another one.
+
+        Where bytes are dear, a lost connection is looked for at no other time.
+        """
+        ...
+
     def close(self) -> None:
         """Ends the connection (or its share of a common one)."""
         ...

@@ -34,6 +34,7 @@ class DeviceMetrics:
         self._latency = Histogram("splitinfer_request_seconds", "Latency of a request.", registry=registry, buckets=_SECONDS)
         self._stage = Histogram("splitinfer_stage_seconds", "Time of a stage.", ["stage"], registry=registry, buckets=_SECONDS)
         self._bytes = Counter("splitinfer_uplink_bytes", "Bytes sent, by cut.", ["cut"], registry=registry)
+        self._raced = Counter("splitinfer_raced_seconds", "Device time that races spent and did not need.", registry=registry)
         self._energy = Counter("splitinfer_energy_joules", "Energy of requests, modelled.", registry=registry)
         self._plans = Counter("splitinfer_plan_changes", "Changes of plan, by cause.", ["cause"], registry=registry)
         self._departed = Counter(
@@ -58,7 +59,7 @@ class DeviceMetrics:
                 self._cut.set(new.cut)
             case InputsDrifted():
                 self._drifts.inc()
-            case LinkChanged(up, _, _):
+            case LinkChanged(up):
                 self._link.set(up)
             case LoadReported(queue_ms, _):
                 self._queue.set(queue_ms / 1e3)
@@ -77,6 +78,7 @@ class DeviceMetrics:
         self._latency.observe(cost.latency_ms / 1e3)
         self._bytes.labels(str(event.plan.cut)).inc(cost.uplink_bytes)
         self._energy.inc((cost.energy_mj or 0.0) / 1e3)
+        self._raced.inc(event.raced_ms / 1e3)
         if event.late:
             self._missed.inc()
         if event.departed:

@@ -9,27 +9,42 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from datetime import datetime
 from math import floor
 from pathlib import Path
 from types import TracebackType
 
-from splitinfer.backends.grpc_remote import GrpcRemote
+from splitinfer.backends.grpc_remote import GrpcRemote, is_local
+from splitinfer.backends.network import NOWHERE
 from splitinfer.backends.ort import OrtEngine
 from splitinfer.backends.prometheus import Metrics
 from splitinfer.bundle import Bundle
 from splitinfer.codec import codec_of_file
 from splitinfer.device.driver import Driver, now_ms
 from splitinfer.device.feed import Feed
-from splitinfer.device.link import Cloud, Link
+from splitinfer.device.lasting import lasting_until
+from splitinfer.device.link import Cloud, Link, Member
 from splitinfer.device.pipeline import in_order
 from splitinfer.device.planning import Planning
 from splitinfer.device.profiler import measure
-from splitinfer.device.requests import Hedges, Request
+from splitinfer.device.remembered import Remembered, recall
 from splitinfer.device.settings import Settings
 from splitinfer.device.slowed import Slowed
+from splitinfer.energy import Power
 from splitinfer.engine import Engine
 from splitinfer.errors import CodecError, InvalidInput, Refused, RemoteError, SecurityError
-from splitinfer.events import BudgetSet, Event, Failed, Inferred, LinkChanged, ModelReady, Observer, Outcome, Recorded
+from splitinfer.events import (
+    BudgetSet,
+    Event,
+    Failed,
+    Inferred,
+    LinkChanged,
+    ModelReady,
+    Observer,
+    Outcome,
+    Recorded,
+    Requested,
+)
 from splitinfer.flow import Answer, infer
 from splitinfer.model import Array, Model, Tensors
 from splitinfer.payload import Packer, Payload
@@ -37,6 +52,8 @@ from splitinfer.plan import ASSUMED_UPLINK, Budget, Conditions, Cost, Plan, Scor
 from splitinfer.policy import Policy, policy
 from splitinfer.recording import Journal, Start
 from splitinfer.remote import Remote, Tls
+from splitinfer.scheduler import PROBE_TAIL_MAX_MS
+from splitinfer.terms import Request
 
 Inputs = Mapping[str, Array | bytes]
 """Input name -> array. An image input may be the bytes of a JPEG, PNG, WebP or AVIF file of the model's size."""
@@ -90,11 +107,11 @@ class Client:
         """
         self.settings = settings or Settings()
         self._bundle = bundle if isinstance(bundle, Bundle) else Bundle.open(Path(bundle), verify=self.settings.verify)
-        self._hedges = Hedges()
         self._metrics: Metrics | None = None
+        self._link: Link | None = None
         self._packer = Packer(self.model, self._bundle.tables)
         rule = _rule(self.settings)
-        start = Start(rule.name, budget=budget or Budget(), power=self.settings.power, began_at_ms=float(floor(now_ms())))
+        start = _begin(self.settings, rule, budget or Budget())
         self._feed = Feed(start.began_at_ms)
         self._planning = Planning(start.scheduler(rule), self._feed)
         addresses = (cloud,) if isinstance(cloud, str) else tuple(cloud or ())
@@ -143,9 +160,11 @@ class Client:
         """
         began_ms = now_ms()
         spend = budget or self._planning.scheduler.budget
-        hedged = self._hedges.earn(spend.hedge_max_share)
-        request = Request(began_ms, spend, hedged, self.fallback, self._planning.scheduler)
+        request = Request(began_ms, spend, self.fallback, self._planning.scheduler, now_ms)
         tensors, brought = self._taken(inputs)
+        self._planning.hear(Requested())
+        self._look()
+        seen = self.conditions
         followed: list[Plan] = []
 
         def plan(cut: int) -> Plan:
@@ -159,7 +178,7 @@ class Client:
             outcome = Outcome.REFUSED if isinstance(error, Refused | SecurityError) else Outcome.EXPIRED
             self._planning.hear(Failed(followed[-1], outcome, str(error)))
             raise
-        return self._finish(answer, request)
+        return self._finish(answer, request, seen)
 
     def stream(self, source: Iterable[Inputs], trigger: Callable[[Inputs], bool] | None = None) -> Iterator[Result]:
         """Many requests, two in flight; results in the order of the inputs.
@@ -183,8 +202,13 @@ class Client:
         self._feed.subscribe(observer)
 
     def tell(self, event: Event) -> None:
-        """Says something that the application knows first: `PowerRead`, or `LinkChanged` when the phone changes networks."""
+        """Says something that the application knows first: `PowerRead`, or `LinkChanged` when the phone changes networks.
+
+        What is said of the network (`radio`, `metered`) stands until `Settings.read_network` says that it is another one.
+        """
         self._planning.hear(event)
+        if isinstance(event, LinkChanged):
+            self._look()
 
     def set_budget(self, budget: Budget) -> None:
         """Changes what requests may spend from now on.
@@ -193,6 +217,17 @@ class Client:
             NoFeasiblePlan: it excludes every plan; the old budget stays.
         """
         self._planning.hear(BudgetSet(budget))
+
+    def last_until(self, until: datetime) -> None:
+        """Spends the battery so that it lasts until then; otherwise the budget stays as it is.
+
+        Args:
+            until: "18:00" is `datetime.now().replace(hour=18, minute=0)`. Without a time zone it is local time.
+
+        Raises:
+            ValueError: it is past.
+        """
+        self.set_budget(lasting_until(self._planning.scheduler.budget, until))
 
     def close(self) -> None:
         """Ends threads and connection. Requests in flight fail or finish here."""
@@ -213,11 +248,20 @@ class Client:
         if settings.metrics_port is not None:
             self._metrics = Metrics("device", settings.metrics_port)
             stack.callback(self._metrics.close)
-        stack.callback(self._feed.close)  # before those two: it lets them finish
+        remembered = self._remembered(stack, start)
+        stack.callback(self._feed.close)  # before those three: it lets them finish
         if journal is not None:
             self._feed.record(journal.write)
-        for observer in (*(() if self._metrics is None else (self._metrics,)), *settings.observers):
+        ours = (observer for observer in (self._metrics, remembered) if observer is not None)
+        for observer in (*ours, *settings.observers):
             self._feed.subscribe(observer)
+
+    def _remembered(self, stack: ExitStack, start: Start) -> Remembered | None:
+        if self.settings.state_file is None:
+            return None
+        remembered = Remembered(self.settings.state_file, self._planning.priors, now_ms, start.priors)
+        stack.callback(remembered.write)
+        return remembered
 
     def _start(self, stack: ExitStack, cloud: Cloud | None) -> Driver:
         engine = _engine(self._bundle, self.settings)
@@ -228,14 +272,25 @@ class Client:
         self._planning.hear(ModelReady(self.model, profile, scorecard))
         remote: Remote | None = None
         if cloud is not None:
-            link = Link.join(cloud, _connect, self._planning.hear, lambda: self.conditions.uplink)
-            stack.callback(link.leave, self._planning.hear)
-            remote = link.remote
+            self._link = self._join(stack, cloud)
+            remote = self._link.remote
         driver = Driver(engine, self._packer, remote, observe=self._planning.hear, slowdown=self.settings.slowdown)
         stack.callback(driver.close)
         self._planning.start(driver.probe, self.settings.read_power, self.settings.power_every_ms)
         stack.callback(self._planning.close)
         return driver
+
+    def _join(self, stack: ExitStack, cloud: Cloud) -> Link:
+        power = self.settings.power
+        member = Member(self._planning.hear, lambda: self.conditions.uplink, lambda: _is_dear(self.conditions, power))
+        here = all(is_local(address) for address in cloud.addresses)
+        link = Link.join(cloud, _connect, member, (lambda: NOWHERE) if here else self.settings.read_network)
+        stack.callback(link.leave, member)
+        return link
+
+    def _look(self) -> None:
+        if self._link is not None:
+            self._link.remote.look()
 
     def _taken(self, inputs: Inputs) -> tuple[Tensors, Callable[[Plan], Payload | None]]:
         """The tensors, and the payload for cut 0 if the application brought an encoded image."""
@@ -254,14 +309,16 @@ class Client:
             raise InvalidInput(f"input {image!r}: {error}") from error
         return tensors, lambda plan: payload if plan.cut == 0 else None
 
-    def _finish(self, answer: Answer, request: Request) -> Result:
-        if answer.outcome in (Outcome.RACED_LOCAL, Outcome.RACED_REMOTE):
-            self._hedges.spend()
+    def _finish(self, answer: Answer, request: Request, seen: Conditions) -> Result:
+        """Tells what it took. `seen` is from before anything was sent: by now the radio is awake in any case."""
         computed_ms = sum(ms or 0.0 for ms in answer.segment_ms) + answer.cost.encode_ms + answer.raced_ms
         sent_ms = _sent_ms(answer, self.conditions.uplink)
-        energy_mj = self.settings.power.energy_mj(computed_ms, sent_ms, answer.cost.uplink_bytes)
-        cost = replace(answer.cost, energy_mj=energy_mj)
-        self._planning.hear(Inferred(answer.plan, cost, answer.outcome, answer.segment_ms, request.late(), answer.departed))
+        nbytes = answer.cost.uplink_bytes
+        energy_mj = self.settings.power.energy_mj(computed_ms, sent_ms, nbytes, seen.radio, seen.radio_idle_ms)
+        cost, late = replace(answer.cost, energy_mj=energy_mj), request.late()
+        self._planning.hear(
+            Inferred(answer.plan, cost, answer.outcome, answer.segment_ms, late, answer.departed, answer.raced_ms)
+        )
         return Result(answer.outputs, answer.plan, cost, answer.outcome)
 
 
@@ -273,6 +330,16 @@ def _sent_ms(answer: Answer, uplink: Uplink | None) -> float:
     return min(cost.uplink_ms, 8e3 * cost.uplink_bytes / link.rate_bps)
 
 
+def _is_dear(seen: Conditions, power: Power) -> bool:
+    """Whether nothing may be sent but requests: the user pays, or the radio stays awake for long after each byte."""
+    return bool(seen.metered) or power.radio(seen.radio).tail_ms > PROBE_TAIL_MAX_MS
+
+
+def _begin(settings: Settings, rule: Policy, budget: Budget) -> Start:
+    priors = {} if settings.state_file is None else recall(settings.state_file)
+    return Start(rule.name, settings.seed, budget, settings.power, priors, began_at_ms=float(floor(now_ms())))
+
+
 def _rule(settings: Settings) -> Policy:
     return policy(settings.policy) if isinstance(settings.policy, str) else settings.policy
 
@@ -282,5 +349,14 @@ def _engine(bundle: Bundle, settings: Settings) -> Engine:
     return engine if settings.slowdown == 1 else Slowed(engine, settings.slowdown)
 
 
-def _connect(cloud: Cloud, observe: Observer, rate: Callable[[], Uplink | None]) -> Remote:
-    return GrpcRemote(cloud.addresses, tls=cloud.tls, token=cloud.token, insecure=cloud.insecure, observe=observe, rate=rate)
+def _connect(link: Link) -> Remote:
+    cloud = link.cloud
+    return GrpcRemote(
+        cloud.addresses,
+        tls=cloud.tls,
+        token=cloud.token,
+        insecure=cloud.insecure,
+        observe=link.say,
+        rate=link.believed,
+        dear=link.dear,
+    )

@@ -11,7 +11,8 @@ from threading import Condition, Thread
 
 from splitinfer.device.driver import now_ms
 from splitinfer.device.feed import Feed
-from splitinfer.events import Event, PowerRead, ProbeDue
+from splitinfer.estimate import Prior
+from splitinfer.events import Event, PowerRead, ProbeDue, Woken
 from splitinfer.plan import Budget, Plan
 from splitinfer.scheduler import Scheduler
 
@@ -49,13 +50,18 @@ class Planning:
         """Tells the scheduler what happened, and everybody what followed."""
         at_ms = now_ms() if at_ms is None else at_ms
         with self._changed:
-            self._say([event, *self._scheduler.handle(event, at_ms)], at_ms)
+            self._tell(event, at_ms)
             self._changed.notify()
 
     @property
     def scheduler(self) -> Scheduler:
         """For reading: plan, conditions, table. Each is a frozen value that may be one event old."""
         return self._scheduler
+
+    def priors(self) -> dict[str, Prior]:
+        """What is known of networks now."""
+        with self._changed:
+            return dict(self._scheduler.priors)
 
     def plan_from(self, cut: int, budget: Budget | None = None) -> Plan:
         """The plan to follow from a cut on, under the client's budget or another."""
@@ -70,11 +76,11 @@ class Planning:
         if self._thread.ident is not None:
             self._thread.join()
 
-    def _say(self, events: list[Event], at_ms: float) -> None:
-        for event in events:
-            self._feed.say(event, at_ms)
-            if isinstance(event, ProbeDue):
-                self._probes.append(event.nbytes)
+    def _tell(self, event: Event, at_ms: float) -> None:
+        for said in (event, *self._scheduler.handle(event, at_ms)):
+            self._feed.say(said, at_ms)
+            if isinstance(said, ProbeDue):
+                self._probes.append(said.nbytes)
 
     def _attend(self) -> None:
         while True:
@@ -87,7 +93,7 @@ class Planning:
                 at_ms = now_ms()
                 wakeup_at_ms = self._scheduler.wakeup_at_ms
                 if wakeup_at_ms is not None and wakeup_at_ms <= at_ms:
-                    self._say(self._scheduler.wake(at_ms), at_ms)
+                    self._tell(Woken(), at_ms)
             if probes and self._probe is not None:
                 self._probe(probes)
             if self._power_due_ms <= at_ms:

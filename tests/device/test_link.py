@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from splitinfer.device import link as link_module
-from splitinfer.device.link import Cloud, Link, _links
+from splitinfer.device.link import Cloud, Link, Member, _links
 from splitinfer.events import LinkChanged
 from splitinfer.plan import Uplink
 
@@ -16,25 +16,20 @@ UP, DOWN = LinkChanged(True), LinkChanged(False)
 
 
 class FakeRemote:
-    def __init__(self, observe, rate):
-        self.observe, self.rate = observe, rate
+    def __init__(self, link):
+        self.observe, self.rate, self.dear = link.say, link.believed, link.dear
         self.closed = False
 
     def close(self):
         self.closed = True
 
 
-def connect(_cloud, observe, rate):
-    return FakeRemote(observe, rate)
+connect = FakeRemote
 
 
-def member(believed=None):
+def member(believed=None, dear=False):
     heard = []
-
-    def hear(event, _at_ms):
-        heard.append(event)
-
-    return heard, hear, lambda: believed
+    return heard, Member(lambda event, _at_ms: heard.append(event), lambda: believed, lambda: dear)
 
 
 @pytest.fixture(autouse=True)
@@ -44,22 +39,22 @@ def nobody_is_left():
 
 
 def test_a_late_member_hears_what_was_said_before_then_what_is_said():
-    early, hear_early, believed = member()
-    link = Link.join(CLOUD, connect, hear_early, believed)
+    heard_early, early = member()
+    link = Link.join(CLOUD, connect, early)
     link.remote.observe(DOWN)
-    late, hear_late, believed = member()
-    assert Link.join(CLOUD, connect, hear_late, believed) is link
+    heard_late, late = member()
+    assert Link.join(CLOUD, connect, late) is link
     link.remote.observe(UP)
-    assert early == late == [DOWN, UP]
-    link.leave(hear_early)
+    assert heard_early == heard_late == [DOWN, UP]
+    link.leave(early)
     assert not link.remote.closed
-    link.leave(hear_late)
+    link.leave(late)
     assert link.remote.closed
 
 
 def test_what_is_said_while_one_joins_comes_after_the_past():
-    _, hear_early, believed = member()
-    link = Link.join(CLOUD, connect, hear_early, believed)
+    _, early = member()
+    link = Link.join(CLOUD, connect, early)
     link.remote.observe(UP)
     told, heard = [], threading.Event()
     speaker = threading.Thread(target=link.remote.observe, args=(DOWN,))
@@ -72,18 +67,19 @@ def test_what_is_said_while_one_joins_comes_after_the_past():
         if event == DOWN:
             heard.set()
 
-    Link.join(CLOUD, connect, hear, believed)
+    late = Member(hear, lambda: None)
+    Link.join(CLOUD, connect, late)
     speaker.join(5)
     assert told == [UP, DOWN]
-    link.leave(hear)
-    link.leave(hear_early)
+    link.leave(late)
+    link.leave(early)
 
 
 def test_who_joins_as_the_last_one_leaves_gets_an_open_connection(monkeypatch):
     """The other one leaves as soon as the table of links is free: earlier it cannot."""
-    _, hear_first, believed = member()
-    Link.join(CLOUD, connect, hear_first, believed)
-    _, hear_second, believed = member()
+    _, first = member()
+    Link.join(CLOUD, connect, first)
+    _, second = member()
 
     class Freed:
         def __enter__(self):
@@ -91,24 +87,24 @@ def test_who_joins_as_the_last_one_leaves_gets_an_open_connection(monkeypatch):
 
         def __exit__(self, *_failure):
             monkeypatch.undo()
-            _links[CLOUD].leave(hear_first)
+            _links[CLOUD].leave(first)
 
     monkeypatch.setattr(link_module, "_links_lock", Freed())
-    second = Link.join(CLOUD, connect, hear_second, believed)
-    assert not second.remote.closed
-    second.leave(hear_second)
+    link = Link.join(CLOUD, connect, second)
+    assert not link.remote.closed
+    link.leave(second)
 
 
 def test_the_remote_asks_whoever_believes_something():
     known = Uplink(1e6, 0.1, 20.0)
-    _, hear_first, unknown = member()
-    _, hear_second, believed = member(known)
-    link = Link.join(CLOUD, connect, hear_first, unknown)
+    _, first = member()
+    _, second = member(known)
+    link = Link.join(CLOUD, connect, first)
     assert link.remote.rate() is None
-    Link.join(CLOUD, connect, hear_second, believed)
+    Link.join(CLOUD, connect, second)
     assert link.remote.rate() is known
-    link.leave(hear_first)
-    link.leave(hear_second)
+    link.leave(first)
+    link.leave(second)
 
 
 def test_a_cloud_does_not_show_its_token():

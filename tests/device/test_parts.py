@@ -14,28 +14,14 @@ from splitinfer.device.driver import now_ms
 from splitinfer.device.feed import Feed, Listener
 from splitinfer.device.pipeline import in_order
 from splitinfer.device.planning import Planning
-from splitinfer.device.requests import Hedges, Request
 from splitinfer.events import Inferred, InputsDrifted, LinkChanged, Outcome, PowerRead, Recorded, Transferred
 from splitinfer.model import Digest
 from splitinfer.payload import Part, Payload
 from splitinfer.plan import Budget, Cost, Plan
 from splitinfer.scheduler import Scheduler
+from splitinfer.terms import Request
 
 EVENT = LinkChanged(True)
-
-
-def test_hedges_are_a_share_of_the_requests():
-    hedges = Hedges()
-    raced = 0
-    for _ in range(100):
-        if hedges.earn(0.25):
-            hedges.spend()
-            raced += 1
-    assert raced == 26, "one in four, and the one that a client begins with"
-
-
-def test_a_share_of_nothing_allows_nothing():
-    assert not Hedges().earn(0.0)
 
 
 def payload(nbytes: int) -> Payload:
@@ -49,7 +35,7 @@ def test_patience_grows_with_what_is_sent():
     for at_ms in range(4):
         for nbytes in (256, 100_000):
             scheduler.handle(Transferred(nbytes, 20.0 + 8e3 * nbytes / 2e6), float(at_ms))
-    request = Request(now_ms(), Budget(), hedged=False, whole=True, scheduler=scheduler)
+    request = Request(now_ms(), Budget(), whole=True, scheduler=scheduler, now_ms=now_ms)
     wait_ms = [request.terms().patience_until_ms(payload(nbytes)) - now_ms() for nbytes in (1_000, 1_000_000)]
     assert wait_ms[0] < 600
     assert wait_ms[1] > 4_000, "a megabyte takes 4 s at 2 Mbit/s"
@@ -57,7 +43,7 @@ def test_patience_grows_with_what_is_sent():
 
 def test_a_device_that_cannot_finish_waits_as_long_as_the_budget_allows():
     began_ms = now_ms()
-    request = Request(began_ms, Budget(latency_ms=80), hedged=True, whole=False, scheduler=Scheduler())
+    request = Request(began_ms, Budget(latency_ms=80), whole=False, scheduler=Scheduler(), now_ms=now_ms)
     assert request.terms().patience_until_ms(payload(1_000_000)) == began_ms + 80
 
 

@@ -9,6 +9,7 @@ address     where to, and with which credentials
 
 from __future__ import annotations
 
+from splitinfer.backends.grpc_remote.address import is_local
 from splitinfer.backends.grpc_remote.remote import GrpcRemote
 
-__all__ = ["GrpcRemote"]
+__all__ = ["GrpcRemote", "is_local"]

@@ -80,6 +80,15 @@ def host_of(address: str) -> str:
     return host
 
 
+def is_local(address: str) -> bool:
+    """Whether it is on this machine.
+
+    Raises:
+        ValueError: it is not HOST:PORT.
+    """
+    return _is_loopback(host_of(address))
+
+
 def target(addresses: Sequence[str]) -> str:
     """The name of all of them for gRPC.
 

@@ -9,6 +9,9 @@ off for as long as the outage lasted. New ones are tried instead, and the first 
     |                 |   ^                                               |
     | silence         |   | answered on a fresh line                      | silence
     +---------------> down: send() fails at once <------- lost() --------+
+
+Where bytes are dear, lines are quiet, the list of servers is heard once for each, and a lost link is looked for once for each
+request that comes (`look`), not several times a second: an idle device sends nothing.
 """
 
 from __future__ import annotations
@@ -40,7 +43,7 @@ PAUSE_S = 0.25
 """Between two attempts, and between two listenings."""
 QUIET_S = 30.0
 """After a server declined to list the others."""
-SILENT = "the cloud does not answer: check the network; the device looks for it several times a second"
+SILENT = "the cloud does not answer: check the network; the device goes on looking for it"
 
 
 class Keeper:
@@ -48,19 +51,21 @@ class Keeper:
 
     Args:
         addresses: as the application gave them; they stay known for ever.
-        open_line: opens a channel.
+        open_line: opens a channel; the second argument says whether it is a quiet one.
         allowed: whether an address that a server announced may be used.
         observe: hears `LinkChanged` and `LoadReported`, one at a time.
         rate: what is believed of the link.
+        dear: whether bytes are dear now.
     """
 
     def __init__(
         self,
         addresses: tuple[str, ...],
-        open_line: Callable[[tuple[str, ...]], Line],
+        open_line: Callable[[tuple[str, ...], bool], Line],
         allowed: Callable[[str], bool],
         observe: Observer,
         rate: Callable[[], Uplink | None],
+        dear: Callable[[], bool],
     ) -> None:
         self._given = self._addresses = addresses
         self._announced: tuple[str, ...] = ()
@@ -68,9 +73,12 @@ class Keeper:
         self._allowed = allowed
         self._observe = observe
         self._rate = rate
+        self._dear = dear
         self._saying = RLock()
         self._changed = Condition()
         self._up: bool | None = None
+        self._told: bool | None = None
+        self._wanted = True
         self._closed = False
         self._doubted = False
         self._trouble: Unreachable | SecurityError = Unreachable("not connected yet")
@@ -93,6 +101,8 @@ class Keeper:
         stopper = stopper or Stop()
         stopper.when_asked(self._wake)
         with self._changed:
+            self._wanted = True
+            self._changed.notify_all()
             self._changed.wait_for(lambda: self._up is not None or self._closed or stopper.asked, timeout_s)
             if stopper.asked:
                 raise Stopped("the request was not needed any more")
@@ -133,6 +143,23 @@ class Keeper:
                 return
         self._look_again()
 
+    def leave(self, line: Line) -> None:
+        """The server at the other end is stopping: a quiet line is led to another one, which requests wait for."""
+        with self._changed:
+            if line is not self._line or not line.quiet:
+                return
+            self._up = None
+        self._look_again()
+
+    def look(self) -> None:
+        """A request came, or the network became another one."""
+        with self._changed:
+            self._wanted = True
+            line = self._line
+            self._changed.notify_all()
+        if line is not None and line.quiet != self._dear():
+            self._look_again()
+
     def close(self) -> None:
         """Ends everything, calls included."""
         with self._changed:
@@ -151,10 +178,14 @@ class Keeper:
                 line, self._doubted = self._line, False
             if line is None or not self._up or self._is_silent(line):
                 line = self._fresh()
-            elif line.addresses != self._addresses:
+            elif not self._is_current(line):
                 line = self._moved(line)
             if line is not None:
                 self._listen(line)
+
+    def _is_current(self, line: Line) -> bool:
+        """Whether it leads to the servers that are known now, in the way that suits the link."""
+        return line.addresses == self._addresses and line.quiet == self._dear()
 
     def _is_silent(self, line: Line) -> bool:
         trouble = line.trouble(self._time_s(PATIENCE_S, 3))
@@ -165,6 +196,7 @@ class Keeper:
     def _fresh(self) -> Line | None:
         """Tries new lines until one is answered; None once closed."""
         while not self._closed:
+            self._await_demand()
             line = self._try()
             if line is not None:
                 return line
@@ -172,12 +204,18 @@ class Keeper:
                 self._changed.wait_for(lambda: self._closed, PAUSE_S)
         return None
 
+    def _await_demand(self) -> None:
+        """Waits until an attempt is worth its bytes: for a request, where they are dear."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._wanted or self._closed or not self._dear())
+            self._wanted = False
+
     def _moved(self, line: Line) -> Line:
-        """A line to the servers that are known now; the old one where that fails."""
+        """A line to the servers that are known now, lively or quiet as the link is; the old one where that fails."""
         return self._try(quietly=True) or line
 
     def _try(self, quietly: bool = False) -> Line | None:
-        line = self._open_line(self._addresses)
+        line = self._open_line(self._addresses, self._dear())
         with self._changed:
             self._attempt = line
             if self._closed:
@@ -208,7 +246,8 @@ class Keeper:
             with self._changed:
                 if self._closed:
                     return
-                same, self._up = self._up is up, up
+                self._up = up
+                same, self._told = self._told is up, up
                 self._trouble = trouble or self._trouble
                 self._changed.notify_all()
             if not same:
@@ -235,7 +274,9 @@ class Keeper:
             declined = Failure.of(error).answered
         except CorruptPayload:
             declined = True
-        pause_s = QUIET_S if declined else PAUSE_S - (time.monotonic() - began)
+        pause_s: float | None = QUIET_S if declined else PAUSE_S - (time.monotonic() - began)
+        if line.quiet and self._is_current(line):
+            pause_s = None
         with self._changed:
             self._changed.wait_for(lambda: self._doubted or self._closed, pause_s)
 
@@ -256,13 +297,13 @@ class Keeper:
                 self._listening = None
 
     def _heard(self, line: Line, message: bytes) -> bool:
-        """Takes one list of servers in; False where this line does not lead to all of them."""
+        """Takes one list of servers in; False where the next one is not waited for on this line."""
         endpoints = wire.decode_endpoints(message)
         self.say(LoadReported(endpoints.load_queue_ms, endpoints.tail_scale))
         if endpoints.addresses != self._announced:
             self._announced = endpoints.addresses
             self._learn(endpoints.addresses)
-        return self._addresses == line.addresses
+        return self._is_current(line) and not line.quiet
 
     def _learn(self, announced: tuple[str, ...]) -> None:
         """Takes further servers in, where one that is known is among them.

@@ -1,4 +1,8 @@
-"""One channel to every known server, with connections of its own.
+"""One channel to the known servers, with connections of its own.
+
+It is lively or quiet. A lively one is connected to every server, watches their health and pings them, so that it knows of a
+death before a request does. A quiet one is for links on which bytes are dear: it is connected to one of the servers, sends
+nothing between calls, and does not connect again before the next one.
 
 A line that is retired closes when its last call has ended, so that a newer one can take over without losing a request. Knows no
 payload and no policy.
@@ -19,9 +23,9 @@ from splitinfer.backends.grpc_remote.address import Access, target
 from splitinfer.errors import CorruptPayload
 
 _TRANSPORT = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED)
-_CONFIG = {"loadBalancingConfig": [{"round_robin": {}}], "healthCheckConfig": {"serviceName": ""}}
+_LIVELY = {"loadBalancingConfig": [{"round_robin": {}}], "healthCheckConfig": {"serviceName": ""}}
+_QUIET = {"loadBalancingConfig": [{"pick_first": {"shuffleAddressList": True}}]}
 _OPTIONS: tuple[tuple[str, int | str], ...] = (
-    ("grpc.service_config", json.dumps(_CONFIG)),
     # `GrpcRemote.send` asks again. grpc's own retries do not end a call whose messages are read as a stream (grpcio 1.85).
     ("grpc.enable_retries", 0),
     # Channels to one address otherwise share a connection, and a fresh line would be as dead as the old one.
@@ -30,7 +34,8 @@ _OPTIONS: tuple[tuple[str, int | str], ...] = (
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 1000),
     ("grpc.max_reconnect_backoff_ms", 1000),
-    # For calls without a deadline, and for what dies while nobody asks. A wedged server is seen by ping_timeout_ms only.
+    # For calls without a deadline and, where health is watched, for what dies while nobody asks: there are no pings without
+    # calls, and watching is one. A wedged server is seen by ping_timeout_ms only.
     ("grpc.keepalive_time_ms", 10_000),
     ("grpc.keepalive_timeout_ms", 3_000),
     ("grpc.http2.ping_timeout_ms", 3_000),
@@ -83,17 +88,20 @@ class Line:
 
     Attributes:
         addresses: that it was opened with.
+        quiet: it is silent between calls.
         fresh: nothing was sent yet: the window of the connection is still small.
     """
 
-    def __init__(self, addresses: Sequence[str], access: Access) -> None:
+    def __init__(self, addresses: Sequence[str], access: Access, quiet: bool = False) -> None:
         self.addresses = tuple(addresses)
+        self.quiet = quiet
         self.fresh = True
         self._metadata = access.metadata
         self._lock = Lock()
         self._calls = 0
         self._retired = False
-        options = (*_OPTIONS, ("grpc.default_authority", access.authority))
+        config = ("grpc.service_config", json.dumps(_QUIET if quiet else _LIVELY))
+        options = (*_OPTIONS, config, ("grpc.default_authority", access.authority))
         where = target(self.addresses)
         if access.credentials is None:
             self._channel = grpc.insecure_channel(where, options=options)

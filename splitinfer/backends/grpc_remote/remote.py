@@ -46,6 +46,7 @@ class GrpcRemote:
         insecure: allow plaintext to other machines.
         observe: hears `Transferred`, `LinkChanged` and `LoadReported`, one at a time.
         rate: what is believed of the link: decides between one message and pieces, and how many of them may be on their way.
+        dear: whether bytes are dear now (`Remote.look`).
 
     Raises:
         ValueError: an address is not HOST:PORT.
@@ -61,12 +62,15 @@ class GrpcRemote:
         insecure: bool = False,
         observe: Observer = lambda event: None,
         rate: Callable[[], Uplink | None] = lambda: None,
+        dear: Callable[[], bool] = lambda: False,
     ) -> None:
         access = Access.of(addresses, tls, token, insecure)
         self._name = f"{', '.join(addresses)}, {'TLS' if tls else 'plaintext'}"
         self._rate = rate
         self._server_ms = 0.0
-        self._keeper = Keeper(tuple(addresses), lambda known: Line(known, access), access.allows, observe, rate)
+        self._keeper = Keeper(
+            tuple(addresses), lambda known, quiet: Line(known, access, quiet), access.allows, observe, rate, dear
+        )
 
     def __repr__(self) -> str:
         return f"GrpcRemote({self._name})"
@@ -91,6 +95,10 @@ class GrpcRemote:
                 self._measure(line, min(nbytes, wire.UNARY_MAX_BYTES), deadline_at_ms)
         except (RemoteError, SecurityError, CodecError):
             return
+
+    def look(self) -> None:
+        """See `Remote.look`."""
+        self._keeper.look()
 
     def close(self) -> None:
         """Ends the connection; calls that are under way fail as `Unreachable`."""
@@ -138,7 +146,7 @@ class GrpcRemote:
     def _failed(self, exchange: Exchange, failure: Failure, stopper: Stop | None) -> SplitInferError:
         """Draws the consequences; returns what to raise."""
         stopped = stopper is not None and stopper.asked
-        if not failure.answered and (exchange.acked_bytes or failure.late):
+        if not failure.answered and (exchange.acked_bytes or failure.late or stopped):
             self._keeper.say(exchange.broken_off())
         if stopped:
             return Stopped("the request was not needed any more")
@@ -146,6 +154,8 @@ class GrpcRemote:
             self._silent(exchange.line, len(exchange.request), exchange.elapsed_ms)
         elif not failure.answered:
             self._keeper.doubt(exchange.line)
+        elif isinstance(failure.error, Refused) and failure.error.reason is Reason.DRAINING:
+            self._keeper.leave(exchange.line)
         return failure.error
 
     def _silent(self, line: Line, nbytes: int, waited_ms: float) -> None:

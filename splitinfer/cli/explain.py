@@ -12,8 +12,9 @@ import click
 from splitinfer.bundle import Bundle
 from splitinfer.cli.output import json_option, kilobytes, print_json, print_table
 from splitinfer.cli.sizes import megabytes
+from splitinfer.energy import Power
 from splitinfer.errors import CorruptBundle
-from splitinfer.plan import Budget, Conditions, Offer, Power, Profile, Scorecard, Uplink, objection, offers, predict
+from splitinfer.plan import Budget, Conditions, Offer, Profile, Scorecard, Uplink, objection, offers, predict
 from splitinfer.policy import Decision, Table, policy
 
 RATES_MBPS = tuple(round(0.1 * 10 ** (step / 20), 3) for step in range(75))

@@ -29,7 +29,7 @@ TOP = 5
     "--input", "source", required=True, type=click.Path(exists=True, path_type=Path), help=".npz, .npy, .jpg or .png."
 )
 @click.option("--cloud", help="HOST:PORT[,HOST:PORT]; without it everything runs here.")
-@click.option("--policy", default="robust", show_default=True, help="robust, or static:CUT/CODEC.")
+@click.option("--policy", default="thompson", show_default=True, help="thompson, robust, or static:CUT/CODEC.")
 @click.option("--latency-ms", type=float, help="Latency budget.")
 @click.option("--accuracy-loss-max", type=float, default=0.01, show_default=True)
 @click.option(

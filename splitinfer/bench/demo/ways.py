@@ -13,8 +13,9 @@ from dataclasses import dataclass
 
 from splitinfer.bench.demo.scenario import Scenario
 from splitinfer.bundle import Bundle
+from splitinfer.energy import Power
 from splitinfer.errors import NoFeasiblePlan
-from splitinfer.plan import Budget, Conditions, Offer, Plan, Power, Profile, Scorecard, Uplink, objection, offers, predict
+from splitinfer.plan import Budget, Conditions, Offer, Plan, Profile, Scorecard, Uplink, objection, offers, predict
 
 OURS = "splitinfer"
 NAMES = ("device_only", "cloud_fp32", "cloud_coded", "fixed_best", OURS)

@@ -19,9 +19,9 @@ from splitinfer.bench.rows import Row, at_least, at_most, spread_of
 from splitinfer.build import random_feeds
 from splitinfer.bundle import Bundle
 from splitinfer.device import Client, Settings
+from splitinfer.energy import Power
 from splitinfer.events import Event, LinkChanged, PlanChanged, PowerRead
 from splitinfer.model import Array
-from splitinfer.energy import Power
 
 FAR_MS, NEAR_MS = 400.0, 15.0
 """Work of the device alone: much more than the cloud needs over the link of `connected`, and much less ..."""

@@ -11,7 +11,8 @@ from splitinfer.bench.demo.run import Ride
 from splitinfer.bench.demo.scenario import Phase
 from splitinfer.bench.demo.ways import OURS
 from splitinfer.bench.rows import Row, at_least, at_most
-from splitinfer.plan import Conditions, Offer, Plan, Power, Uplink, lookup, predict
+from splitinfer.energy import Power
+from splitinfer.plan import Conditions, Offer, Plan, Uplink, lookup, predict
 
 BETTER = 0.05
 """A boundary changes the best plan if keeping the old one would cost more than this share."""

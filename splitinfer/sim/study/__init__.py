@@ -10,7 +10,7 @@ verdict  what is best where, in words
 from splitinfer.sim.study.asked import Link, Study, Way, links_in, named_ways
 from splitinfer.sim.study.course import Course
 from splitinfer.sim.study.crew import Results, conduct
-from splitinfer.sim.study.figures import Figures, figures
+from splitinfer.sim.study.figures import Figures, figures, links_of, quantiles
 from splitinfer.sim.study.verdict import Verdict, verdict
 
 __all__ = [
@@ -24,6 +24,8 @@ __all__ = [
     "conduct",
     "figures",
     "links_in",
+    "links_of",
     "named_ways",
+    "quantiles",
     "verdict",
 ]

@@ -34,7 +34,7 @@ class Figures:
         device: share of requests that stayed on the device.
         upload: share that was sent as it came.
         split: share that was cut in between.
-        raced: share that was computed on both sides.
+        raced: share for which the device had begun, too, when an answer came.
         unanswered: share that was given up.
     """
 

@@ -78,8 +78,8 @@ def _show_compared(recordings: Sequence[Recording], compared: Sequence[Compared]
     for recording, one in pairs:
         _print_compared(recording, one)
     click.echo(
-        f"\nWhat {rule.name} would have measured is not known: it is predicted, from what was believed when each request came; and "
-        "it was told what the recorded plans measured."
+        f"\nWhat {rule.name} would have measured is not known. It is predicted from what was believed when each request came, "
+        "and the policy was told what the recorded plans measured."
     )
 
 

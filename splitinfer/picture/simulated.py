@@ -111,15 +111,15 @@ def _explained(study: Study) -> str:
     )
     return (
         "Regret: mean latency above that of an oracle, trace by trace; it has the same plans and knows the future; "
-        f"{late}. Energy (modelled) and bytes are for each request, with all that was raced, broken off or probed. Raced: share "
-        "for which the device had begun, too, when an answer came."
+        f"{late}. Energy (modelled) and bytes are for each request, with all that was raced, broken off or probed. Raced: "
+        "share for which the device had begun, too, when an answer came."
     )
 
 
 def _limits() -> str:
     return (
         "The link carries bits in order at the rate of the trace, with slow start once a connection and a radio that wakes and "
-        "sleeps; it loses nothing, and no other application uses it. The cloud is a queue with drifting load and bursts. Device "
-        "and cloud take the times of the workload, with some spread. Energy is a model with published figures. The scheduler is "
-        "the one that runs on devices."
+        "sleeps; it loses nothing, and no other application uses it. The cloud is a queue with drifting load and bursts. "
+        "Device and cloud take the times of the workload, with some spread. Energy is a model with published figures. "
+        "The scheduler is the one that runs on devices."
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections import deque
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -54,15 +55,22 @@ def _slowdowns(_ctx: click.Context, _option: click.Parameter, text: str | None) 
 @click.option("--sweep", callback=_slowdowns, help="Run everything for each of these slowdowns, for example 2,4,8,16.")
 @click.option("--report", type=click.Path(path_type=Path), default=Path("demo-report.html"), show_default=True)
 @click.option("--keep", type=click.Path(path_type=Path), help="Keep the bundles in this folder.")
+@click.option(
+    "--record", type=click.Path(path_type=Path), help="Write a log of each way into this folder, for `splitinfer replay`."
+)
 @json_option
-def command(device_slowdown: float, sweep: list[float], report: Path, keep: Path | None, as_json: bool) -> int:
+def command(
+    device_slowdown: float, sweep: list[float], report: Path, keep: Path | None, record: Path | None, as_json: bool
+) -> int:
     """Stream photos through a link that goes WiFi, LTE, tunnel, LTE, WiFi, while the battery drains."""
     slowdowns = sweep or [device_slowdown]
     with ExitStack() as stack:
         folder = keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="splitinfer-demo-")))
         folder.mkdir(parents=True, exist_ok=True)
         screen = stack.enter_context(Screen())
-        assets, rides = show(folder, slowdowns, screen.watching())
+        if record is not None:
+            record.mkdir(parents=True, exist_ok=True)
+        assets, rides = show(folder, slowdowns, replace(screen.watching(), record=record))
         steps = [as_object(rides[slowdown], COMMUTE, slowdown) for slowdown in slowdowns]
         from splitinfer.bench.demo.report import page
 

@@ -18,7 +18,9 @@ from splitinfer.bench.demo.scenario import COMMUTE, Phase, Scenario
 from splitinfer.bench.demo.ways import NAMES, Way, ways
 from splitinfer.build import BuildOptions, ImageInput, build
 from splitinfer.cloud.hosted import Hosted
+from splitinfer.events import Inferred
 from splitinfer.plan import Budget
+from splitinfer.recording import read, replay
 from tests.pictures import picture_net, pictures
 
 FIELDS = {"requests", "answered", "mean_ms", "p99_ms", "uplink_bytes_mean", "budget_misses", "agreement", "energy_mj"}
@@ -57,10 +59,12 @@ def check(step, phases: int) -> None:
     assert all({"at_ms", "from", "to", "cause"} <= change.keys() for change in step["plan_changes"])
 
 
-def test_all_ways_ride_at_once(assets, cloud):
+def test_all_ways_ride_at_once_and_their_logs_are_lived_again(assets, cloud, tmp_path):
     address = cloud.start(Hosted.open(assets.image.path), Hosted.open(assets.plain.path)).address
     budget = Budget(latency_ms=SHORT.latency_ms, accuracy_loss_max=1.0)
-    rides = ride(Road(assets, address, SHORT, budget, 8.0), ways(assets.image, assets.plain, SHORT, budget, 8.0))
+    rides = ride(
+        Road(assets, address, SHORT, budget, 8.0, record=tmp_path), ways(assets.image, assets.plain, SHORT, budget, 8.0)
+    )
     step = as_object(rides, SHORT, 8.0)
     check(step, phases=3)
     assert step["ways"]["device_only"]["uplink_bytes_mean"] == 0
@@ -68,6 +72,10 @@ def test_all_ways_ride_at_once(assets, cloud):
     assert step["ways"]["device_only"]["agreement"] == 1.0
     outcomes = {str(shot.result.outcome) for shot in rides["cloud_fp32"].shots}
     assert {"remote", "local"} <= outcomes, "up on WiFi, down in the tunnel"
+    for name in NAMES:
+        (recording,) = read(tmp_path / f"{name}.jsonl")
+        assert replay(recording) is None
+        assert sum(isinstance(recorded.event, Inferred) for recorded in recording.events) >= len(rides[name].shots)
 
 
 def test_a_way_that_cannot_begin_stops_the_others(assets, cloud):

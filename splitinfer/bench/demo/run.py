@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
+from pathlib import Path
 from threading import Barrier, Thread
 from threading import Event as Flag
 
@@ -88,7 +89,7 @@ class Ride:
 
 @dataclass(frozen=True)
 class Road:
-    """What all ways share: the cloud, the device's slowness, the budget, who watches."""
+    """What all ways share: the cloud, the device's slowness, the budget, who watches, and where events are recorded."""
 
     assets: Assets
     cloud: str
@@ -96,6 +97,7 @@ class Road:
     budget: Budget
     slowdown: float
     watch: Watch | None = None
+    record: Path | None = None
 
     def feeds(self, way: Way, index: int) -> Feeds:
         """A photo as the bundle of a way takes it."""
@@ -127,6 +129,7 @@ def _ride(road: Road, record: Ride, gate: Barrier, delay_s: float) -> None:
         slowdown=road.slowdown,
         read_power=lambda: road.scenario.battery_at(record.at_s),
         power_every_ms=250.0,
+        events_file=None if road.record is None else road.record / f"{record.way.name}.jsonl",
     )
     bundle = road.assets.image if record.way.image else road.assets.plain
     done = Flag()

@@ -22,11 +22,13 @@ class Watching:
         building: of building the bundles: (stage, done, total).
         stage: a line for people.
         event: an event of the running way.
+        record: an existing folder that gets a recording of each way; None = none.
     """
 
     building: Progress | None = None
     stage: Callable[[str], None] = lambda _text: None
     event: Watch | None = None
+    record: Path | None = None
 
 
 Rides = dict[str, Ride]
@@ -58,5 +60,5 @@ def show(
 def _ride_all(assets: Assets, cloud: str, scenario: Scenario, slowdown: float, watching: Watching) -> Rides:
     budget = Budget(latency_ms=scenario.latency_ms)
     watching.stage(f"riding all ways, device slowed down {slowdown:g} times")
-    road = Road(assets, cloud, scenario, budget, slowdown, watching.event)
+    road = Road(assets, cloud, scenario, budget, slowdown, watching.event, watching.record)
     return ride(road, ways(assets.image, assets.plain, scenario, budget, slowdown))

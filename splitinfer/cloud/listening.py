@@ -64,11 +64,11 @@ def _options(limits: Limits) -> tuple[tuple[str, int], ...]:
         ("grpc.max_metadata_size", 8 * 1024),
         ("grpc.absolute_max_metadata_size", 16 * 1024),
         ("grpc.max_connection_idle_ms", round(limits.connection_idle_s * 1e3)),
-        # Devices ping to notice a dead link; more often than this is a flood.
-        ("grpc.keepalive_permit_without_calls", 1),
-        ("grpc.http2.min_recv_ping_interval_without_data_ms", 4000),
+        # Devices ping to notice a dead link; more often than this is a flood. (grpc.h names it ..._MIN_RECV_PING_INTERVAL_...)
+        ("grpc.http2.min_ping_interval_without_data_ms", 4000),
         ("grpc.http2.max_ping_strikes", 2),
-        # Devices that vanished without a word.
+        # Devices that vanished without a word. One without calls is let sleep: to answer a ping wakes its radio.
+        ("grpc.keepalive_permit_without_calls", 0),
         ("grpc.keepalive_time_ms", 30_000),
         ("grpc.keepalive_timeout_ms", 10_000),
         ("grpc.http2.ping_timeout_ms", 10_000),

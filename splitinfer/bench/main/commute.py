@@ -103,4 +103,4 @@ def _battery_link(offered: tuple[Offer, ...]) -> tuple[float, float]:
 def _scores(table: Table, link: tuple[float, float], battery: float) -> tuple[float, ...]:
     uplink = Uplink(link[0] * 1e6, 0.2, link[1])
     seen = Conditions(link_up=True, uplink=uplink, battery=battery, charging=False)
-    return Robust().decide(table, seen, Budget(latency_ms=COMMUTE.latency_ms)).scores
+    return tuple(map(float, Robust().decide(table, seen, Budget(latency_ms=COMMUTE.latency_ms)).scores))

@@ -25,7 +25,7 @@ from splitinfer.bundle import Bundle
 from splitinfer.device.driver import now_ms
 from splitinfer.engine import Stop
 from splitinfer.errors import Stopped
-from splitinfer.estimate import Estimate, observe, uplink
+from splitinfer.estimate import Estimate
 from splitinfer.events import Event, Transferred
 from splitinfer.payload import Packer, Payload
 from splitinfer.plan import Uplink
@@ -91,11 +91,11 @@ class Believed:
     def hear(self, event: Event) -> None:
         """Takes a transfer in."""
         if isinstance(event, Transferred):
-            self._estimate = observe(self._estimate, event, now_ms())
+            self._estimate = self._estimate.observe(event, now_ms())
 
     def uplink(self) -> Uplink | None:
         """What is believed now."""
-        return uplink(self._estimate, now_ms())
+        return self._estimate.uplink(now_ms())
 
 
 def _alone_ms(remote: GrpcRemote, small: Payload) -> float:

@@ -19,6 +19,9 @@ report      the values behind a report: several ways along one timeline
 compared    the ways next to each other
 timeline    what happened when
 report_page all of it for a report
+simulated_spread  distributions and costs of a simulation
+simulated_course  one simulated link over time
+simulated   all of it for a simulation
 """
 
 from splitinfer.picture.model_page import model_page

@@ -260,6 +260,8 @@ class Conditions:
         drifted: inputs are unlike the samples that lossy plans were measured on.
         radio: kind of link, as `Power.radios` names it.
         radio_idle_ms: since the last upload ended: what decides how much of a tail the next one adds.
+        opening_share: of what a fresh connection and a sleeping radio cost, how much is charged to one request when plans are weighed:
+            those that follow soon find both awake.
         hedged: whether a request may be computed twice now, as far as the share of them goes.
         joule_s: seconds that a joule is worth so that the battery lasts as long as the budget says; None = it says nothing.
     """
@@ -275,6 +277,7 @@ class Conditions:
     drifted: bool = False
     radio: str | None = None
     radio_idle_ms: float = 0.0
+    opening_share: float = 1.0
     hedged: bool = True
     joule_s: float | None = None
 

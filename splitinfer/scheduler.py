@@ -66,6 +66,11 @@ FREE_CHANGES = 2
 CALM_MS = 60_000.0
 RECONSIDER_MS = 250.0
 """A request makes the scheduler think again if it has not for so long: estimates age and reports fade."""
+AWAKE_MS = 10_000.0
+"""For so long a cellular radio stays awake after an upload, and a connection open for certain: requests within it share the cost of
+both (see `Conditions.opening_share`)."""
+GAP_WEIGHT = 0.3
+"""Of the last pause between two requests."""
 LOAD_STEP, LOAD_STEP_MS = 0.2, 5.0
 """Reports that say less than this of anything new change no plan by themselves."""
 REFUSED_QUEUE_MS = 1_000.0
@@ -194,6 +199,8 @@ class Scheduler:
         self._drift = Drift()
         self._battery = Battery()
         self._hedges = Hedges()
+        self._gap_ms = AWAKE_MS
+        self._requested_at_ms = -inf
         self._idle_to_ms = 0.0
         self._pace = Pace()
         self._exploration = Exploration()
@@ -367,7 +374,8 @@ class Scheduler:
         if 0.0 < opening_ms < event.elapsed_ms:
             known = replace(event, elapsed_ms=event.elapsed_ms - opening_ms)
         self._opening = self._opening.took(event, link, self._radio if slept else None, now_ms)
-        self._belief = self._belief.observe(known, now_ms)
+        if event.complete or opening_ms < event.elapsed_ms:  # else it was broken off before it could begin
+            self._belief = self._belief.observe(known, now_ms)
         explored = self._exploration.answered() and self._is_local()
         if self._belief.surprised:
             self._exploration.restart(now_ms)  # this is not the link that we knew
@@ -403,6 +411,8 @@ class Scheduler:
             self._battery = self._battery.spent(event.cost.energy_mj or 0.0)
         if event.outcome in (Outcome.REMOTE, Outcome.RACED_REMOTE):
             self._answered(event, now_ms)
+        elif event.outcome is Outcome.RESUMED:
+            self._unanswered(event, now_ms)
         if event.outcome is Outcome.RACED_LOCAL:
             self._hedges = self._hedges.spent(1.0, 1.0)
         elif event.outcome is Outcome.RACED_REMOTE:
@@ -433,9 +443,18 @@ class Scheduler:
         if self._offer(event.plan) is not None:
             self._load = self._load.answered(measured_ms, self.predicted(event.plan).remote_ms, now_ms)
 
+    def _unanswered(self, event: Inferred, now_ms: float) -> None:
+        """A cloud that lets its answers be waited for in vain is a busy one, whatever the link is like."""
+        waited_ms, cost = event.cost.uplink_ms, self.predicted(event.plan) if self._offer(event.plan) is not None else None
+        if cost is not None and waited_ms > cost.remote_ms:
+            self._load = self._load.answered(waited_ms, cost.remote_ms, now_ms)
+
     def _requested(self, now_ms: float) -> list[Event]:
         self._exploration.requested = True
         self._hedges = self._hedges.earned(self.budget.hedge_max_share)
+        gap_ms = min(now_ms - self._requested_at_ms, AWAKE_MS)
+        self._gap_ms += GAP_WEIGHT * (gap_ms - self._gap_ms)
+        self._requested_at_ms = now_ms
         unprotected = self.conditions.hedged and not self._hedges.whole
         if now_ms - self._decided_at_ms < RECONSIDER_MS and not unprotected:
             return []
@@ -462,6 +481,7 @@ class Scheduler:
             drifted=drifted,
             radio=seen.radio,
             radio_idle_ms=idle_ms,
+            opening_share=min(self._gap_ms / AWAKE_MS, 1.0),
             hedged=self._hedges.whole,
             joule_s=self._battery.joule_s(now_ms),
         )

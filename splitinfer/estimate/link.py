@@ -129,9 +129,13 @@ class Estimate:
         return Uplink(exp(aged.log_rate), spread, exp(aged.log_rtt), doubt=sqrt(aged.rate_variance))
 
     def network_changed(self) -> Estimate:
-        """What is left when the connection is a new one: the guess stays, the certainty goes."""
+        """What is left when the connection is a new one: the usual rate of this network, without certainty.
+
+        What was measured last was measured while the old one broke.
+        """
         return replace(
             self,
+            log_rate=self.home if self.count else self.log_rate,
             rate_variance=max(self.rate_variance, NEW_RATE_VARIANCE),
             rtt_variance=max(self.rtt_variance, NEW_RTT_VARIANCE),
             covariance=0.0,

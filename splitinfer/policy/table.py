@@ -107,9 +107,10 @@ class Table:
         """Everything but the sending itself: on the device, in the cloud, and what the link adds to any upload."""
         away_ms = link.rtt_ms + (conditions.queue_ms or 0.0) + conditions.tail_scale * self.tail_ms
         if link.window_bytes is not None:
-            away_ms = away_ms + _column(link.opening_ms(nbytes) for nbytes in self.nbytes.tolist())
+            opening_ms = _column(link.opening_ms(nbytes) for nbytes in self.nbytes.tolist())
+            away_ms = away_ms + conditions.opening_share * opening_ms
         elif link.wake_ms:
-            away_ms = away_ms + link.wake_ms
+            away_ms = away_ms + conditions.opening_share * link.wake_ms
         return self.here_ms + self.remote * away_ms
 
     def energy_mj(self, conditions: Conditions, sending_ms: Floats) -> Floats:

@@ -21,6 +21,8 @@ from splitinfer.policy.robust import Robust, reason
 from splitinfer.policy.rule import Decision, least
 from splitinfer.policy.table import LATENCY_MAX_MS, Floats, Table, hedges, is_critical, prefer, price, usable
 
+UNKNOWN = 0.9
+"""Doubt about ln(rate) from which on a link has to be tried, whatever it may cost: after a pause it is .7, on a new connection 1."""
 _normal = NormalDist().inv_cdf
 
 
@@ -33,12 +35,14 @@ class Thompson:
     def decide(
         self, table: Table, conditions: Conditions, budget: Budget, current: Plan | None = None, draw: float = 0.5
     ) -> Decision:
-        """See `Policy`. Nothing is tried, and it decides as `Robust`, on a critical battery and while no race would bound the loss."""
-        if is_critical(conditions) or (budget.latency_ms is not None and not hedges(conditions, budget)):
+        """See `Policy`. It decides as `Robust` on a critical battery, and on a link that is known while no race bounds the loss."""
+        link = conditions.uplink or ASSUMED_UPLINK
+        doubt = link.spread if link.doubt is None else link.doubt
+        exposed = budget.latency_ms is not None and not hedges(conditions, budget)
+        if is_critical(conditions) or (exposed and doubt < UNKNOWN):
             return Robust().decide(table, conditions, budget, current)
         allowed = usable(table, conditions, budget)
-        link = conditions.uplink or ASSUMED_UPLINK
-        rate_bps = link.rate_bps * exp((link.spread if link.doubt is None else link.doubt) * _normal(draw))
+        rate_bps = link.rate_bps * exp(doubt * _normal(draw))
         sending_ms = np.minimum(8e3 / rate_bps * table.nbytes, LATENCY_MAX_MS)
         score = np.minimum(table.remote_ms(conditions, link) + sending_ms, LATENCY_MAX_MS)
         raced_ms: Floats | float = 0.0

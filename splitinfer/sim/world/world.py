@@ -40,6 +40,8 @@ class Setting:
         cloud: how it behaves.
         devices: that share it, each on the same trace from a moment of its own.
         charge: makes the battery of a device; None = mains.
+        from_ms: where in the trace it begins; None = drawn.
+        regular: requests come evenly instead.
     """
 
     workload: Workload
@@ -52,6 +54,8 @@ class Setting:
     cloud: CloudSetting = field(default_factory=CloudSetting)
     devices: int = 1
     charge: Callable[[], Charge] | None = None
+    from_ms: float | None = None
+    regular: bool = False
 
 
 @dataclass(frozen=True)
@@ -114,12 +118,14 @@ class _Rider:
         self.finished: list[Finished] = []
         self._due_ms = 0.0
         radio = RADIOS[setting.radio]
-        link = Uplink(agenda, setting.trace, radio, starts_at_ms(setting.trace, seed))
+        from_ms = starts_at_ms(setting.trace, seed) if setting.from_ms is None else setting.from_ms
+        link = Uplink(agenda, setting.trace, radio, from_ms)
         knows_future = setting.policy == ORACLE
         rule = policy("robust" if knows_future else setting.policy)
         scheduler = Scheduler(rule, setting.budget, setting.workload.power, seed=seed)
         charge = setting.charge() if setting.charge else None
         self.device = Device(agenda, setting.workload, scheduler, link, cloud, seed=seed, charge=charge, tell=tell)
+
     @property
     def flat(self) -> bool:
         """Whether the battery is empty."""
@@ -141,7 +147,8 @@ class _Rider:
         self._agenda.at(self._agenda.now_ms + GAUGE_EVERY_MS, self._gauge)
 
     def _pause(self) -> None:
-        self._due_ms += 1e3 / self._setting.rate_hz * exponential(self._seed, _GAP, len(self.finished))
+        gap = 1.0 if self._setting.regular else exponential(self._seed, _GAP, len(self.finished))
+        self._due_ms += 1e3 / self._setting.rate_hz * gap
         self._agenda.at(self._due_ms, self._ask)
 
     def _ask(self) -> None:

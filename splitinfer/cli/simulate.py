@@ -179,7 +179,7 @@ def _print(results: Results) -> None:
     click.echo(
         "\nmJ and bytes up (modelled) are for each request; regret: mean latency above that of an oracle, trace by trace."
     )
-    if not workload.feasible:
+    if study.budget.latency_ms is not None and not workload.feasible:
         click.echo("late is not shown: the device alone would not be in time.")
 
 

@@ -104,11 +104,12 @@ def _rare(value: float | None) -> str:
 
 
 def _explained(study: Study) -> str:
-    late = (
-        "late: share of requests over the latency budget"
-        if study.budget.latency_ms is not None and study.workload.feasible
-        else "late is not given: there is no budget, or the device alone would not be in time"
-    )
+    if study.budget.latency_ms is None:
+        late = "late is not given, since there is no budget"
+    elif study.workload.feasible:
+        late = "late: share of requests over the latency budget"
+    else:
+        late = "late is not given, since the device alone would not be in time"
     return (
         "Regret: mean latency above that of an oracle, trace by trace; it has the same plans and knows the future; "
         f"{late}. Energy (modelled) and bytes are for each request, with all that was raced, broken off or probed. Raced: "

@@ -127,7 +127,7 @@ def _band(panel: Panel, course: Course, part: Sequence[int], n: int) -> Markup:
     title = tag("title", f"{from_s:.1f} to {to_s:.1f} s: {len(part)} requests, plan {plans}")
     size = {"x": left, "y": panel.y.stop, "width": width, "height": panel.height}
     band = tag("rect", title, **size, fill=f"var(--{colour})", opacity=FAINT)
-    named = label(left + width / 2, panel.y.start - 5, f"cut {cut}", "tiny") if 0 < cut < n and width > 34 else ""
+    named = label(left + 4, panel.y.stop + 12, f"cut {cut}", "tiny", "start") if 0 < cut < n and width > 34 else ""
     return join([band, named])
 
 

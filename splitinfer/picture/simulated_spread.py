@@ -52,12 +52,11 @@ def cdf_plot(results: Results) -> Markup:
         at = x(limit_ms)
         parts.append(tag("line", class_="rule", x1=at, x2=at, y1=34, y2=330, stroke="var(--accent)"))
         parts.append(label(at, 26, f"budget {millis(limit_ms)}", "tiny"))
-    signs = []
     for way in sorted(study.ways, key=lambda way: way == leading(study)):
         colour, kind = paint(study, way)
         points = [(ms, of) for ms, of in zip(spread[way], SHARES, strict=True) if ms <= x.high]
         parts.append(tag("g", tag("title", way.name), panel.line(points, colour, kind)))
-        signs.append((stroke(colour, kind), way.name))
+    signs = [(stroke(*paint(study, way)), way.name) for way in study.ways]
     return join([drawing(WIDTH, 372, parts, "distribution of latencies"), legend("policy", signs)])
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import replace
 
 import grpc
@@ -13,14 +14,15 @@ import pytest
 
 from splitinfer import wire
 from splitinfer._pb.v1 import inference_pb2 as pb
-from splitinfer.backends.grpc_remote import GrpcRemote
+from splitinfer.backends.grpc_remote import GrpcRemote, line
 from splitinfer.engine import Stop
 from splitinfer.errors import DeadlineExceeded, DigestMismatch, Reason, Refused, Stopped, Unreachable
 from splitinfer.events import Event, LinkChanged, LoadReported, Transferred
 from splitinfer.model import Digest
 from splitinfer.plan import Uplink
 from splitinfer.remote import Remote
-from tests.cloud_double import DIGEST, LAST_CUT, CloudDouble, echo, payload
+from splitinfer.sim.proxy import Proxy
+from tests.cloud_double import DIGEST, LAST_CUT, CloudDouble, Wire, echo, payload
 
 Make = Callable[..., Remote]
 
@@ -282,3 +284,87 @@ def test_stock_servers_answer_us(make):
             assert reply.tail_ms == 3.0
     finally:
         server.stop(None).wait()
+
+
+@pytest.mark.parametrize("nbytes", [1000, 600_000])
+def test_what_is_stopped_on_its_way_is_a_bound(make, nbytes):
+    """The device was first: that so many bytes had not arrived by then says something of the link."""
+    heard: list[Event] = []
+    with CloudDouble() as cloud, Proxy(cloud.address) as proxy:
+        remote = make(proxy.address, observe=heard.append)
+        remote.send(payload(), in_ms(5000))
+        proxy.set(blackhole=True)
+        stopper = Stop()
+        with ThreadPoolExecutor(1) as pool:
+            call = pool.submit(remote.send, payload(nbytes), None, stopper)
+            assert not wait([call], timeout=0.1).done
+            stopper.ask()
+            with pytest.raises(Stopped):
+                call.result(5)
+    *_, transfer = (event for event in heard if isinstance(event, Transferred))
+    assert not transfer.complete
+    assert (transfer.nbytes, transfer.first) == (0, False)
+    assert transfer.attempted_bytes > nbytes
+    assert transfer.elapsed_ms > 90
+
+
+def test_a_dear_link_that_is_lost_is_looked_for_once_a_request(make, cloud):
+    heard, changed = [], threading.Condition()
+
+    def hear(event: Event) -> None:
+        with changed:
+            heard.extend([event] if isinstance(event, LinkChanged) else [])
+            changed.notify_all()
+
+    with Wire(cloud.port) as wire:
+        remote = make(wire.address, observe=hear, dear=lambda: True)
+        remote.send(payload(), in_ms(5000))
+        wire.cut()
+        with pytest.raises(Unreachable):
+            remote.send(payload(), in_ms(5000))
+        with changed:
+            assert changed.wait_for(lambda: heard == [LinkChanged(True, "connected"), LinkChanged(False, "unreachable")], 5)
+            time.sleep(0.5)  # this request was worth an attempt, which is refused
+            wire.mend()
+            assert not changed.wait_for(lambda: len(heard) > 2, 1.0), "it was looked for although nobody asked"
+        remote.look()
+        with changed:
+            assert changed.wait_for(lambda: heard[2:] == [LinkChanged(True, "connected")], 5)
+        assert sent_bytes(remote.send(payload(), in_ms(5000))) == payload().nbytes
+
+
+@pytest.mark.parametrize("dear", [False, True])
+def test_nothing_is_sent_over_an_idle_link_where_bytes_are_dear(make, cloud, dear, monkeypatch):
+    hasty = ("grpc.keepalive_time_ms", 300)
+    monkeypatch.setattr(line, "_OPTIONS", tuple(hasty if name == hasty[0] else (name, value) for name, value in line._OPTIONS))
+    now_dear = threading.Event()
+    with Proxy(cloud.address) as proxy:
+        remote = make(proxy.address, dear=now_dear.is_set)
+        remote.send(payload(), in_ms(5000))
+        if dear:
+            now_dear.set()
+            remote.look()
+            until = time.monotonic() + 5
+            while len(proxy.connections) < 2:  # a quiet one
+                assert time.monotonic() < until
+                time.sleep(0.01)
+        remote.send(payload(), in_ms(5000))
+        time.sleep(0.5)  # to settle
+        before = proxy.total.up_bytes
+        time.sleep(1.5)
+        assert (proxy.total.up_bytes == before) is dear
+        assert sent_bytes(remote.send(payload(), in_ms(5000))) == payload().nbytes
+
+
+def test_a_server_that_is_stopping_is_left_on_a_dear_link_too(make, cloud):
+    with CloudDouble() as other:
+        cloud.announce(other.address)
+        other.announce(cloud.address)
+        remote = make(cloud.address, dear=lambda: True)
+        remote.send(payload(), in_ms(5000))
+        cloud.draining = True
+        until = time.monotonic() + 10
+        while not other.requests:
+            with suppress(Refused, Unreachable):
+                remote.send(payload(), in_ms(5000))
+            assert time.monotonic() < until

@@ -261,6 +261,24 @@ def test_a_line_that_was_not_written_by_us_is_named(tmp_path: Path, number: int,
         read(path)
 
 
+@settings(max_examples=150, derandomize=True, deadline=None)
+@given(data=st.data())
+def test_a_log_with_any_damage_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+    log = bytearray("\n".join([*_LOG, event_line(Recorded(3, 5.0, Woken()))]).encode() + b"\n")
+    for _ in range(data.draw(st.integers(1, 3))):
+        at = data.draw(st.integers(0, len(log) - 1))
+        log[at : at + data.draw(st.integers(0, 40))] = data.draw(st.binary(max_size=3) | st.sampled_from([b"{", b"1e9", b"\n"]))
+    path = tmp_path_factory.getbasetemp() / "damaged.jsonl"
+    path.write_bytes(log)
+    refusal, recordings = "line ", ()
+    try:
+        recordings = read(path)
+    except RecordingError as error:
+        refusal = str(error)
+    assert refusal.startswith("line ")
+    assert all(recorded.seq == seq for one in recordings for seq, recorded in enumerate(one.events))
+
+
 def test_a_last_line_that_ends_is_not_taken_for_torn(tmp_path: Path) -> None:
     with pytest.raises(RecordingError, match=r"^line 3: it is not JSON"):
         read(rewritten(tmp_path / "log.jsonl", *_LOG[:2], '{"type": "Wok'))

@@ -103,9 +103,14 @@ class Pace:
         dwell_ms = DWELL_MS if clear else DWELL_MARGINAL_MS
         return self._changed_at_ms + min(dwell_ms * 2.0**self._restless, DWELL_MAX_MS)
 
-    def changed(self, now_ms: float, forced: bool) -> None:
-        """Notes a change. One that the world forced is not restlessness: it does not slow the next one down."""
-        self._changed_at_ms, self._restless = now_ms, 0
+    def changed(self, now_ms: float, forced: bool, calms: bool = True) -> None:
+        """Notes a change. One that the world forced is not restlessness: it does not slow the next one down.
+
+        One that we owe to ourselves (the races are used up) does not either, but it does not calm what was restless before.
+        """
+        self._changed_at_ms = now_ms
+        if calms:
+            self._restless = 0
         if not forced:
             recent_at_ms = [at_ms for at_ms in self._recent_at_ms if now_ms - at_ms < CALM_MS]
             self._restless = max(len(recent_at_ms) - FREE_CHANGES, 0)
@@ -458,11 +463,11 @@ class Scheduler:
         unprotected = self.conditions.hedged and not self._hedges.whole
         if now_ms - self._decided_at_ms < RECONSIDER_MS and not unprotected:
             return []
-        return self._decide("load" if self._load.queue_ms else "link", now_ms, forced=unprotected)
+        return self._decide("load" if self._load.queue_ms else "link", now_ms, forced=unprotected, calms=False)
 
     # What they have in common.
 
-    def _decide(self, cause: str, now_ms: float, forced: bool = False) -> list[Event]:
+    def _decide(self, cause: str, now_ms: float, forced: bool = False, calms: bool = True) -> list[Event]:
         """Asks the policy, and follows it: at once if the world forces it to, else when the plan has stood long enough."""
         load, drifted = self._load.at(now_ms), self._drift.rests(now_ms)
         if drifted != self.conditions.drifted:
@@ -498,7 +503,7 @@ class Scheduler:
             return []
         cause = self._root(cause)
         old, self.plan, self._chosen_under = self.plan, decision.plan, self.conditions
-        self._pace.changed(now_ms, forced)
+        self._pace.changed(now_ms, forced, calms)
         if self._is_local():
             self._exploration.restart(now_ms + PROBE_GAP_MS)
         return [PlanChanged(old, decision.plan, cause, decision.reason)]

@@ -17,6 +17,7 @@ from splitinfer.errors import SplitInferError
 BENCHES = {
     "main": "the goals of the main job: same answer, overheads, the demo, failures, TLS",
     "codecs": "the goals of the codecs: bytes at equal answers beside coded photos and plain quantisers, CPU, guards",
+    "policies": "the goals of the scheduler: regret beside rivals and one who knows the future, estimates, battery, outages",
     "cutter": "the goals of the cutter: traps, real networks, what cuts cost, what few cuts lose, build times",
 }
 
@@ -39,6 +40,11 @@ BENCHES = {
     "--model", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="codecs: any image classifier, an .onnx file."
 )
 @click.option("--image-input", "image", help="codecs: how pixels become the input of --model, as in `splitinfer build`.")
+@click.option(
+    "--traces",
+    type=click.Path(exists=True, path_type=Path),
+    help="policies: folder of recorded links (*.csv with columns t_s,up_mbps); families weigh equally.",
+)
 @json_option
 def command(name: str, only: tuple[str, ...], listing: bool, models: Path | None, as_json: bool, **given: Any) -> int:
     """Run a benchmark; every row says its goal and whether it was met."""
@@ -57,16 +63,21 @@ def command(name: str, only: tuple[str, ...], listing: bool, models: Path | None
 
 
 def _parts(name: str, models: Path | None, given: dict[str, Any]) -> dict[str, Callable[[], list[Row]]]:
-    """The parts of a benchmark; one of them is told what to measure on."""
+    """The parts of a benchmark; some of them are told what to measure on."""
     make = import_module(f"splitinfer.bench.{name}").parts
+    found: dict[str, Callable[[], list[Row]]]
+    traces = given.pop("traces")
     if name == "codecs":
         from splitinfer.bench.codecs.subject import Given
 
-        found: dict[str, Callable[[], list[Row]]] = make(Given(models=models, **given), _tell)
-        return found
-    if any(given.values()):
+        found = make(Given(models=models, **given), _tell)
+    else:
+        found = make(traces if name == "policies" else models, _tell)
+    if name != "codecs" and any(given.values()):
         raise click.BadParameter(f"--photos, --model and --image-input are for `bench codecs`, not for `bench {name}`")
-    return dict(make(models, _tell))
+    if name != "policies" and traces is not None:
+        raise click.BadParameter(f"--traces is for `bench policies`, not for `bench {name}`")
+    return found
 
 
 def _measured(part: str, measure: Callable[[], list[Row]]) -> list[Row]:

@@ -135,6 +135,17 @@ class Client:
         """What is believed of the link, the cloud and the battery."""
         return self._planning.scheduler.conditions
 
+    def predicted(self, plan: Plan | None = None) -> Cost:
+        """What a request would cost now, at the median of what is believed of the link.
+
+        Args:
+            plan: None = the one that the next request would follow.
+
+        Raises:
+            ValueError: this model has no such plan.
+        """
+        return self._planning.scheduler.predicted(plan or self.plan)
+
     @property
     def metrics_port(self) -> int | None:
         """Where metrics are served on loopback; None = nowhere."""

@@ -62,7 +62,9 @@ class Opening:
         """
         wake_ms = self.wake_ms
         if woken is not None and woken.promotion_ms and link is not None and transfer.complete:
-            expected_ms = link.rtt_ms + 8e3 * transfer.nbytes / link.rate_bps + self.seen(link, woken, False).opening_ms(transfer.nbytes)
+            expected_ms = (
+                link.rtt_ms + 8e3 * transfer.nbytes / link.rate_bps + self.seen(link, woken, False).opening_ms(transfer.nbytes)
+            )
             excess_ms = min(max(transfer.elapsed_ms - expected_ms, 0.0), WAKE_MAX_MS)
             wake_ms = self._wake_ms(woken) + WAKE_WEIGHT * (excess_ms - self._wake_ms(woken))
         window = None if self.window_bytes is None else self.window_bytes + transfer.nbytes

@@ -34,9 +34,7 @@ def policy(text: str) -> Policy:
     kind, _, rest = text.partition(":")
     if kind == "static" and rest:
         return Static(Plan.parse(rest))
-    raise ValueError(
-        f"unknown policy {text!r}: use {', '.join(NAMED)} or static:CUT/CODEC, for example static:2/int8+zstd1"
-    )
+    raise ValueError(f"unknown policy {text!r}: use {', '.join(NAMED)} or static:CUT/CODEC, for example static:2/int8+zstd1")
 
 
 def belief(name: str) -> Belief:

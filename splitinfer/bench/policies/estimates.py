@@ -48,7 +48,9 @@ def measure(links: Sequence[Link], _tell: Tell) -> list[Row]:
 
 
 def _rows(gap_s: float, goals: tuple[float, float], links: Sequence[Link], ours: list[Told], usual: list[Told]) -> list[Row]:
-    share = np.concatenate([np.full(len(told.errors), w / len(told.errors)) for w, told in zip(weights(links), ours, strict=True)])
+    share = np.concatenate(
+        [np.full(len(told.errors), w / len(told.errors)) for w, told in zip(weights(links), ours, strict=True)]
+    )
     n = len(share)
     rows = []
     for name, quantile, goal in (("median", 0.5, goals[0]), ("p95", 0.95, goals[1])):

@@ -32,7 +32,9 @@ def measure() -> list[Row]:
         errors.append(abs(lasted_ms / DAY_MS - 1))
         about = f"battery: lifetime over a goal of 24 h, true power x{scale:g} of the model, simulated"
         rows.append(Row(about, lasted_ms / DAY_MS, "ratio", rival=f"without a goal {free_ms / DAY_MS:.2f}"))
-    rows.append(Row("battery: lifetime off the goal, worst of them, simulated", max(errors), "share", at_most(0.05), n=len(SCALES)))
+    rows.append(
+        Row("battery: lifetime off the goal, worst of them, simulated", max(errors), "share", at_most(0.05), n=len(SCALES))
+    )
     return rows
 
 

@@ -29,7 +29,15 @@ def measure() -> list[Row]:
 def _took_s(radio: str, rtt_ms: float, outage_s: float, seed: int) -> float:
     back_s = BEFORE_S + outage_s
     trace = LinkTrace.steps([(BEFORE_S, 10.0, rtt_ms), (outage_s, 0.0, rtt_ms), (3_600.0, 10.0, rtt_ms)], name="outage")
-    setting = Setting(WORKLOAD, trace, radio, budget=Budget(latency_ms=WORKLOAD.latency_ms), requests=int(back_s) + 60, from_ms=0.0, regular=True)
+    setting = Setting(
+        WORKLOAD,
+        trace,
+        radio,
+        budget=Budget(latency_ms=WORKLOAD.latency_ms),
+        requests=int(back_s) + 60,
+        from_ms=0.0,
+        regular=True,
+    )
     return _first_remote_s(simulate(setting, seed), back_s) - back_s
 
 

@@ -75,9 +75,19 @@ def measure(links: Sequence[Link], tell: Tell) -> list[Row]:
     return [
         *_regrets(LATENCY_FIRST, first, at_most(0.08), at_most(0.12)),
         *_punctual(LATENCY_FIRST, first),
-        Row(f"{LATENCY_FIRST.name}: energy over neurosurgeon's, worst workload", max(c.energy for c in first), "ratio", at_most(1.25)),
+        Row(
+            f"{LATENCY_FIRST.name}: energy over neurosurgeon's, worst workload",
+            max(c.energy for c in first),
+            "ratio",
+            at_most(1.25),
+        ),
         *_regrets(ENERGY_NEUTRAL, neutral, at_most(0.11), None),
-        Row(f"{ENERGY_NEUTRAL.name}: energy over neurosurgeon's, worst workload", max(c.energy for c in neutral), "ratio", at_most(1.1)),
+        Row(
+            f"{ENERGY_NEUTRAL.name}: energy over neurosurgeon's, worst workload",
+            max(c.energy for c in neutral),
+            "ratio",
+            at_most(1.1),
+        ),
         *_regrets(SELDOM, seldom, at_most(0.13), None),
         *(row for one in first for row in _best(one)),
     ]
@@ -114,11 +124,27 @@ def _regrets(configuration: Configuration, compared: Sequence[Compared], mean: G
         )
         for one in compared
     ]
-    rows.append(Row(f"{name}: regret, mean of {len(compared)} workloads, simulated", fmean(one.ours.regret for one in compared), "share", mean, n=n))
+    rows.append(
+        Row(
+            f"{name}: regret, mean of {len(compared)} workloads, simulated",
+            fmean(one.ours.regret for one in compared),
+            "share",
+            mean,
+            n=n,
+        )
+    )
     if worst is not None:
-        rows.append(Row(f"{name}: regret, worst workload, simulated", max(one.ours.regret for one in compared), "share", worst, n=n))
         rows.append(
-            Row(f"{name}: regret over neurosurgeon's, worst workload, simulated", max(one.regrets for one in compared), "ratio", at_most(0.5), n=n)
+            Row(f"{name}: regret, worst workload, simulated", max(one.ours.regret for one in compared), "share", worst, n=n)
+        )
+        rows.append(
+            Row(
+                f"{name}: regret over neurosurgeon's, worst workload, simulated",
+                max(one.regrets for one in compared),
+                "ratio",
+                at_most(0.5),
+                n=n,
+            )
         )
     return rows
 
@@ -140,6 +166,11 @@ def _best(one: Compared) -> list[Row]:
     """What the one who knows does: where the device alone or the coded upload is best, the table says so."""
     shares = (("keeps it on the device", one.knows.device), ("sends the input", one.knows.upload), ("cuts", one.knows.split))
     return [
-        Row(f"workload {one.workload.name}: share of requests for which the oracle {does}, simulated", share, "share", n=one.knows.requests)
+        Row(
+            f"workload {one.workload.name}: share of requests for which the oracle {does}, simulated",
+            share,
+            "share",
+            n=one.knows.requests,
+        )
         for does, share in shares
     ]

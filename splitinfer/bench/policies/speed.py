@@ -29,9 +29,25 @@ def measure(links: Sequence[Link], _tell: Callable[[str], None]) -> list[Row]:
     decisions = _decisions_us()
     about = f"simulation of one device at {RATE_HZ:g} requests/s, {len(runs)} links"
     return [
-        Row(f"{about}: virtual over CPU time, median", median(faster), "x", at_least(3_000), n=len(runs), spread=spread_of(faster)),
-        Row(f"{about}: requests a second and core, median", median(a_second), "1/s", at_least(10_000), n=len(runs), spread=spread_of(a_second)),
-        Row(f"decision among {PLANS} plans, p50", median(decisions), "us", at_most(50), n=DECISIONS, spread=spread_of(decisions)),
+        Row(
+            f"{about}: virtual over CPU time, median",
+            median(faster),
+            "x",
+            at_least(3_000),
+            n=len(runs),
+            spread=spread_of(faster),
+        ),
+        Row(
+            f"{about}: requests a second and core, median",
+            median(a_second),
+            "1/s",
+            at_least(10_000),
+            n=len(runs),
+            spread=spread_of(a_second),
+        ),
+        Row(
+            f"decision among {PLANS} plans, p50", median(decisions), "us", at_most(50), n=DECISIONS, spread=spread_of(decisions)
+        ),
     ]
 
 

@@ -159,9 +159,7 @@ def _scored(ready: ModelReady, device: Device, elements: Sequence[int]) -> Model
             scores[plan] = PlanScore(nbytes, nbytes, 0.0, 0.0, 1)
             encode_ms[plan], decode_ms[plan] = count * encode, count * decode
     profile = ready.profile
-    timed = Profile(
-        profile.digest, profile.device, profile.engine, profile.segment_ms, encode_ms, decode_ms, profile.tail_ms
-    )
+    timed = Profile(profile.digest, profile.device, profile.engine, profile.segment_ms, encode_ms, decode_ms, profile.tail_ms)
     return ModelReady(ready.model, timed, Scorecard(profile.digest, scores, "assumed"))
 
 

@@ -99,7 +99,9 @@ def simulate(setting: Setting, seed: int, tell: Tell | None = None) -> Run:
 
 def _simulated(setting: Setting, seed: int, tell: Tell | None, patient: bool = False) -> Run:
     agenda, cloud = Agenda(), Cloud(setting.cloud, seed)
-    riders = [_Rider(setting, agenda, cloud, seed + 1000 * index, tell if index == 0 else None) for index in range(setting.devices)]
+    riders = [
+        _Rider(setting, agenda, cloud, seed + 1000 * index, tell if index == 0 else None) for index in range(setting.devices)
+    ]
     first = riders[0]
     for rider in riders:
         rider.start(patient)

@@ -29,7 +29,7 @@ LOOK_EVERY_MS = 250.0
 LOOK_PATIENCE_MS = 1_000.0
 """A lost link is looked for so often, and each time for so long; on a dear radio only when a request comes."""
 DEAR_TAIL_MS = 1_000.0
-_ZEROS = memoryview(bytes(1 << 24))
+_ZEROS = memoryview(bytes(1 << 20))
 
 
 @dataclass(slots=True)
@@ -63,26 +63,31 @@ class Charge:
 Tell = Callable[[Event, float], None]
 
 
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What a device stands in: the time, its link, the cloud that it shares."""
+
+    agenda: Agenda
+    link: Uplink
+    cloud: Cloud
+
+
 class Device:
     """One device. `plan` may be taken over by one who knows more (the oracle)."""
 
     def __init__(
         self,
-        agenda: Agenda,
+        around: Around,
         workload: Workload,
         scheduler: Scheduler,
-        link: Uplink,
-        cloud: Cloud,
         *,
         seed: int,
         charge: Charge | None = None,
         tell: Tell | None = None,
     ) -> None:
-        self.agenda = agenda
+        self.agenda, self.link, self.cloud = around.agenda, around.link, around.cloud
         self.workload = workload
         self.scheduler = scheduler
-        self.link = link
-        self.cloud = cloud
         self.choose: Callable[[float, float], Plan] | None = None
         self.slowdown: Callable[[float], float] = lambda _at_ms: 1.0
         self.switches = 0
@@ -160,7 +165,8 @@ class Device:
             ready = self.workload.ready
             score = ready.scorecard.scores.get(Plan(*key))
             nbytes = score.bytes_p50 if score else ready.model.cuts[held.at].nbytes
-            part = Part("tensor", "uint8", (nbytes,), codec, (_ZEROS[:nbytes],))
+            pieces, rest = divmod(nbytes, len(_ZEROS))
+            part = Part("tensor", "uint8", (nbytes,), codec, (*(_ZEROS,) * pieces, _ZEROS[:rest]))
             self._payloads[key] = Payload(ready.model.digest, held.at, codec, (part,))
         return self._payloads[key]
 

@@ -1,7 +1,8 @@
 """An uplink in virtual time: a fluid queue over a trace, and what real connections and radios add.
 
-Slow start happens once for each connection and does not come back after a pause; a radio that slept wakes first; an upload that is
-cancelled still sends what was on its way. Loss is not modelled, nor is what other applications send. Knows no plan and no device.
+Slow start happens once for each connection and does not come back after a pause; a radio that slept wakes first; an upload that
+is cancelled still sends what was on its way. Loss is not modelled, nor is what other applications send. Knows no plan and no
+device.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The one who knows the future: the same plans, and for each of them what it will take. Simulation only.
 
-Greedy: the best plan for this request, whatever it leaves for the next one. With one exception: a connection opens and a radio wakes
-only by being used, so that a greedy one might never begin. `patient` decides as if both were awake, and pays what it costs; the better
-of the two over a whole run is the reference (`world.simulate`).
+Greedy: the best plan for this request, whatever it leaves for the next one. With one exception: a connection opens and a radio
+wakes only by being used, so that a greedy one might never begin. `patient` decides as if both were awake, and pays what it
+costs; the better of the two over a whole run is the reference (`world.simulate`).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A model, a device and a cloud as figures: what a simulation needs instead of a network, a phone and a cluster.
 
-Four are built in. Their tensors are those of the published architectures; times and powers are figures from published ranges, not
-measured here. Cuts are the places where less crosses than at every place before them.
+Four are built in. Their tensors are those of the published architectures; times and powers are figures from published ranges,
+not measured here. Cuts are the places where less crosses than at every place before them.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
 
+from splitinfer.codec import codecs_for
 from splitinfer.energy import Power
 from splitinfer.events import ModelReady
 from splitinfer.model import Cut, Digest, Model, Segment, TensorSpec
@@ -65,6 +66,7 @@ CODECS: tuple[tuple[str, float, float, float], ...] = (
 )
 """Codec, bytes an element, ms an element to encode on the device and to decode in the cloud."""
 FRAMING_BYTES = 200
+INPUT_DECODE_MS = 1.0
 
 
 @dataclass(frozen=True)
@@ -145,14 +147,15 @@ def _narrowing(stages: Sequence[Stage]) -> list[int]:
 
 
 def _profile(digest: Digest, device: Device, depths: Sequence[float]) -> Profile:
-    segment_ms = tuple(device.device_ms * (b - a) for a, b in zip(depths, depths[1:], strict=False))
+    segment_ms = tuple(device.device_ms * (b - a) for a, b in pairwise(depths))
     tail_ms = tuple(device.cloud_ms * (1 - depth) for depth in depths)
     return Profile(digest, "published figures", "none", segment_ms, tail_ms=tail_ms)
 
 
 def _scored(ready: ModelReady, device: Device, elements: Sequence[int]) -> ModelReady:
-    scores = {Plan(0, "raw"): PlanScore(device.input_bytes, device.input_bytes, 0.0, 0.0, 1)}
-    encode_ms, decode_ms = {Plan(0, "raw"): device.input_ms}, {Plan(0, "raw"): 1.0}
+    plain = PlanScore(device.input_bytes, device.input_bytes, 0.0, 0.0, 1)
+    scores = {Plan(0, codec.id): plain for codec in codecs_for(ready.model.cuts[0]) if codec.lossless}
+    encode_ms, decode_ms = dict.fromkeys(scores, device.input_ms), dict.fromkeys(scores, INPUT_DECODE_MS)
     for cut, count in enumerate(elements, 1):
         for codec, wide, encode, decode in CODECS:
             plan, nbytes = Plan(cut, codec), int(count * wide) + FRAMING_BYTES

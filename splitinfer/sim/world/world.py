@@ -14,7 +14,7 @@ from splitinfer.scheduler import Scheduler
 from splitinfer.sim.trace import LinkTrace
 from splitinfer.sim.world.agenda import Agenda
 from splitinfer.sim.world.cloud import Cloud, CloudSetting
-from splitinfer.sim.world.device import Charge, Device
+from splitinfer.sim.world.device import Around, Charge, Device
 from splitinfer.sim.world.held import Finished
 from splitinfer.sim.world.link import Uplink
 from splitinfer.sim.world.oracle import Oracle
@@ -36,7 +36,8 @@ class Setting:
         policy: by name, or "oracle".
         budget: of the application.
         requests: how many.
-        rate_hz: of requests, whose times are drawn beforehand (a Poisson process); one that comes before the last answer waits for it.
+        rate_hz: of requests, whose times are drawn beforehand (a Poisson process); one that comes before the last answer waits
+            for it.
         cloud: how it behaves.
         devices: that share it, each on the same trace from a moment of its own.
         charge: makes the battery of a device; None = mains.
@@ -126,7 +127,7 @@ class _Rider:
         rule = policy("robust" if knows_future else setting.policy)
         scheduler = Scheduler(rule, setting.budget, setting.workload.power, seed=seed)
         charge = setting.charge() if setting.charge else None
-        self.device = Device(agenda, setting.workload, scheduler, link, cloud, seed=seed, charge=charge, tell=tell)
+        self.device = Device(Around(agenda, link, cloud), setting.workload, scheduler, seed=seed, charge=charge, tell=tell)
 
     @property
     def flat(self) -> bool:

@@ -17,7 +17,7 @@ from math import inf
 
 from splitinfer.battery import Battery
 from splitinfer.draw import uniform
-from splitinfer.energy import Power, Radio
+from splitinfer.energy import Power
 from splitinfer.errors import NoFeasiblePlan
 from splitinfer.estimate import Belief, Drift, LiveProfile, Load, Opening, Prior
 from splitinfer.events import (
@@ -67,8 +67,8 @@ CALM_MS = 60_000.0
 RECONSIDER_MS = 250.0
 """A request makes the scheduler think again if it has not for so long: estimates age and reports fade."""
 AWAKE_MS = 10_000.0
-"""For so long a cellular radio stays awake after an upload, and a connection open for certain: requests within it share the cost of
-both (see `Conditions.opening_share`)."""
+"""For so long a cellular radio stays awake after an upload, and a connection open for certain: requests within it share the
+cost of both (see `Conditions.opening_share`)."""
 GAP_WEIGHT = 0.3
 """Of the last pause between two requests."""
 LOAD_STEP, LOAD_STEP_MS = 0.2, 5.0
@@ -103,14 +103,9 @@ class Pace:
         dwell_ms = DWELL_MS if clear else DWELL_MARGINAL_MS
         return self._changed_at_ms + min(dwell_ms * 2.0**self._restless, DWELL_MAX_MS)
 
-    def changed(self, now_ms: float, forced: bool, calms: bool = True) -> None:
-        """Notes a change. One that the world forced is not restlessness: it does not slow the next one down.
-
-        One that we owe to ourselves (the races are used up) does not either, but it does not calm what was restless before.
-        """
-        self._changed_at_ms = now_ms
-        if calms:
-            self._restless = 0
+    def changed(self, now_ms: float, forced: bool) -> None:
+        """Notes a change. One that the world forced is not restlessness: it does not slow the next one down."""
+        self._changed_at_ms, self._restless = now_ms, 0
         if not forced:
             recent_at_ms = [at_ms for at_ms in self._recent_at_ms if now_ms - at_ms < CALM_MS]
             self._restless = max(len(recent_at_ms) - FREE_CHANGES, 0)
@@ -463,11 +458,11 @@ class Scheduler:
         unprotected = self.conditions.hedged and not self._hedges.whole
         if now_ms - self._decided_at_ms < RECONSIDER_MS and not unprotected:
             return []
-        return self._decide("load" if self._load.queue_ms else "link", now_ms, forced=unprotected, calms=False)
+        return self._decide("load" if self._load.queue_ms else "link", now_ms, forced=unprotected)
 
     # What they have in common.
 
-    def _decide(self, cause: str, now_ms: float, forced: bool = False, calms: bool = True) -> list[Event]:
+    def _decide(self, cause: str, now_ms: float, forced: bool = False) -> list[Event]:
         """Asks the policy, and follows it: at once if the world forces it to, else when the plan has stood long enough."""
         load, drifted = self._load.at(now_ms), self._drift.rests(now_ms)
         if drifted != self.conditions.drifted:
@@ -503,7 +498,7 @@ class Scheduler:
             return []
         cause = self._root(cause)
         old, self.plan, self._chosen_under = self.plan, decision.plan, self.conditions
-        self._pace.changed(now_ms, forced, calms)
+        self._pace.changed(now_ms, forced)
         if self._is_local():
             self._exploration.restart(now_ms + PROBE_GAP_MS)
         return [PlanChanged(old, decision.plan, cause, decision.reason)]

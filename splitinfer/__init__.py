@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from splitinfer.device import Client as Client
     from splitinfer.device import Result as Result
     from splitinfer.device import Settings as Settings
+    from splitinfer.energy import Power as Power
     from splitinfer.errors import SplitInferError as SplitInferError
     from splitinfer.events import BudgetSet as BudgetSet
     from splitinfer.events import Event as Event
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from splitinfer.plan import Conditions as Conditions
     from splitinfer.plan import Cost as Cost
     from splitinfer.plan import Plan as Plan
-    from splitinfer.energy import Power as Power
     from splitinfer.plan import Uplink as Uplink
     from splitinfer.remote import Tls as Tls
 

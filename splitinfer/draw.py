@@ -1,8 +1,8 @@
 """Random numbers without a generator: each is a hash of a seed and of where it is used.
 
-So a recorded log replays exactly, and two policies that are compared in a simulation meet the same world whatever each of them
-asks for. splitmix64 (Steele, Lea, Flood: "Fast splittable pseudorandom number generators", OOPSLA 2014) in whole numbers, the same
-on every machine.
+So a recorded log replays exactly, and two policies that are compared in a simulation meet the same world whatever each of
+them asks for. splitmix64 (Steele, Lea, Flood: "Fast splittable pseudorandom number generators", OOPSLA 2014) in whole numbers,
+the same on every machine.
 """
 
 from __future__ import annotations

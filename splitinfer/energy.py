@@ -1,9 +1,9 @@
 """Energy of a device: what computing and the radio add to its idle draw. Everything here is modelled, nothing is measured.
 
-A radio is four states: idle; promotion, before the first byte can leave; active, while bytes leave; and a tail, in which it stays
-awake in case more follows. On a cellular link the tail is the price: one isolated upload of 32 KB costs 20 mJ for its bits and ten
-joules for what comes after. So an upload is charged with the tail it adds: all of it if the radio slept, else the time since the
-last one. Knows no plan and no clock.
+A radio is four states: idle; promotion, before the first byte can leave; active, while bytes leave; and a tail, in which it
+stays awake in case more follows. On a cellular link the tail is the price: one isolated upload of 32 KB costs 20 mJ for its
+bits and ten joules for what comes after. So an upload is charged with the tail it adds: all of it if the radio slept, else the
+time since the last one. Knows no plan and no clock.
 """
 
 from __future__ import annotations

@@ -260,8 +260,8 @@ class Conditions:
         drifted: inputs are unlike the samples that lossy plans were measured on.
         radio: kind of link, as `Power.radios` names it.
         radio_idle_ms: since the last upload ended: what decides how much of a tail the next one adds.
-        opening_share: of what a fresh connection and a sleeping radio cost, how much is charged to one request when plans are weighed:
-            those that follow soon find both awake.
+        opening_share: of what a fresh connection and a sleeping radio cost, how much is charged to one request when plans are
+            weighed: those that follow soon find both awake.
         hedged: whether a request may be computed twice now, as far as the share of them goes.
         joule_s: seconds that a joule is worth so that the battery lasts as long as the budget says; None = it says nothing.
     """
@@ -408,8 +408,8 @@ def objection(offer: Offer, budget: Budget) -> str | None:
 def predict(offer: Offer, conditions: Conditions, power: Power, rate_bps: float | None = None) -> Cost:
     """Expected cost of a plan.
 
-    uplink = rtt/2 + 8 * bytes / rate, and what a fresh connection or a sleeping radio adds; downlink = rtt/2: the delay is taken out
-    of the rate (see `estimate`).
+    uplink = rtt/2 + 8 * bytes / rate, and what a fresh connection or a sleeping radio adds; downlink = rtt/2: the delay is
+    taken out of the rate (see `estimate`).
 
     Args:
         offer: the plan.

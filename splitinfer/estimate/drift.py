@@ -1,4 +1,7 @@
-"""Whether inputs are still like the samples of the build, from the tensors that departed. Knows no clock: time is an argument."""
+"""Whether inputs are still like the samples of the build, from the tensors that departed.
+
+Knows no clock: time is an argument.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The rival's estimate: the harmonic mean of bytes over elapsed time, of the last few transfers.
 
-It blames the rate for the delay, knows no spread and does not age. FESTIVE (Jiang et al., CoNEXT 2012) and MPC (Yin et al., SIGCOMM
-2015) made it the usual one. Here to be compared with.
+It blames the rate for the delay, knows no spread and does not age. FESTIVE (Jiang et al., CoNEXT 2012) and MPC (Yin et al.,
+SIGCOMM 2015) made it the usual one. Here to be compared with.
 """
 
 from __future__ import annotations

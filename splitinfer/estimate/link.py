@@ -215,6 +215,7 @@ def _contradicted(prior: Estimate, transfer: Transfer) -> float | None:
 
 
 def is_time(ms: float) -> bool:
+    """Whether a report may be one of a duration: from a microsecond to an hour."""
     return TIME_RANGE_MS[0] <= ms <= TIME_RANGE_MS[1]
 
 

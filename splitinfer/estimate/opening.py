@@ -1,7 +1,7 @@
 """What the first bytes of an upload wait for: a connection that has just begun, and a radio that sleeps.
 
-Kept apart from the rate, which it would blacken: fifty kilobytes on a fresh connection look like 3 Mbit/s on a link of 20. Knows no
-clock: time is an argument.
+Kept apart from the rate, which it would blacken: fifty kilobytes on a fresh connection look like 3 Mbit/s on a link of 20.
+Knows no clock: time is an argument.
 """
 
 from __future__ import annotations

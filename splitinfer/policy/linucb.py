@@ -2,8 +2,8 @@
 
     remote_ms ~ theta . (1, bytes, tail)      and the plan of the lowest confidence bound is taken
 
-After Zhang et al., "Autodidactic Neurosurgeon: collaborative deep inference for mobile edge intelligence via online learning", WWW 2021:
-every sixteenth choice is a remote one, since a device that stays local learns nothing. Here to be compared with.
+After Zhang et al., "Autodidactic Neurosurgeon: collaborative deep inference for mobile edge intelligence via online learning",
+WWW 2021: every sixteenth choice is a remote one, since a device that stays local learns nothing. Here to be compared with.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """The least latency at one rate, as if that were certain: what most published systems do.
 
-Kang et al., "Neurosurgeon: collaborative intelligence between the cloud and mobile edge", ASPLOS 2017. Here to be compared with.
+Kang et al., "Neurosurgeon: collaborative intelligence between the cloud and mobile edge", ASPLOS 2017. Here to be compared
+with.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""The least expected cost over the distribution of the link:
+"""The least expected cost over the distribution of the link.
 
     E[latency_ms] + latency_budget_ms * P(latency > budget) + price * energy_mj
 
-over seven points of the log-normal distribution of the rate. The price (s per J, which is ms per mJ) is what the battery makes of a
-millijoule.
+over seven points of the log-normal distribution of the rate. The price (s per J, which is ms per mJ) is what the battery makes
+of a millijoule.
 """
 
 from __future__ import annotations

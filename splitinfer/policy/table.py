@@ -143,8 +143,8 @@ def _column(values: Iterable[float]) -> Floats:
 def price(conditions: Conditions, budget: Budget | None = None) -> float:
     """Seconds that a joule is worth.
 
-    Where the budget says how long the battery should last, what that takes now (`Conditions.joule_s`). Else nothing on mains, on a
-    charger or above half charge, then ever more. Never less than the budget says.
+    Where the budget says how long the battery should last, what that takes now (`Conditions.joule_s`). Else nothing on mains,
+    on a charger or above half charge, then ever more. Never less than the budget says.
     """
     return max(_by_charge(conditions) if conditions.joule_s is None else conditions.joule_s, budget.joule_s if budget else 0.0)
 

@@ -2,10 +2,10 @@
 
     latency_ms + latency_budget_ms * [latency > budget] + price * energy_mj      at one rate, drawn from the posterior
 
-A well-known link is used as it is. One that nobody has measured for a while is believed to be anything, so that now and then a plan is
-taken which would be good if the link were: exploration that costs no probe, and that the local hedge bounds (W. R. Thompson,
-"On the likelihood that one unknown probability exceeds another", Biometrika 1933; Russo et al., "A tutorial on Thompson sampling",
-2018).
+A well-known link is used as it is. One that nobody has measured for a while is believed to be anything, so that now and then a
+plan is taken which would be good if the link were: exploration that costs no probe, and that the local hedge bounds (W. R.
+Thompson, "On the likelihood that one unknown probability exceeds another", Biometrika 1933; Russo et al., "A tutorial on
+Thompson sampling", 2018).
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from splitinfer.policy.rule import Decision, least
 from splitinfer.policy.table import LATENCY_MAX_MS, Floats, Table, hedges, is_critical, prefer, price, usable
 
 UNKNOWN = 0.9
-"""Doubt about ln(rate) from which on a link has to be tried, whatever it may cost: after a pause it is .7, on a new connection 1."""
+"""Doubt about ln(rate) from which on a link has to be tried, whatever it may cost: after a pause it is 0.7, on a new connection
+1."""
 _normal = NormalDist().inv_cdf
 
 
@@ -35,7 +36,10 @@ class Thompson:
     def decide(
         self, table: Table, conditions: Conditions, budget: Budget, current: Plan | None = None, draw: float = 0.5
     ) -> Decision:
-        """See `Policy`. It decides as `Robust` on a critical battery, and on a link that is known while no race bounds the loss."""
+        """See `Policy`.
+
+        It decides as `Robust` on a critical battery, and on a link that is known while no race bounds the loss.
+        """
         link = conditions.uplink or ASSUMED_UPLINK
         doubt = link.spread if link.doubt is None else link.doubt
         exposed = budget.latency_ms is not None and not hedges(conditions, budget)

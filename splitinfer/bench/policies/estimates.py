@@ -1,4 +1,7 @@
-"""How long the next upload will take, told beforehand: our estimate beside the usual one. The links are recorded, uploads simulated."""
+"""How long the next upload will take, told beforehand: our estimate beside the usual one.
+
+The links are recorded, the uploads are simulated.
+"""
 
 from __future__ import annotations
 

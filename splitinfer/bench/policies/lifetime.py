@@ -16,8 +16,8 @@ SCALES = (0.6, 0.8, 1.0, 1.3, 1.6)
 """True power over the model's, which the policy does not know."""
 RATE_HZ = 0.1
 MJ_A_REQUEST = 800.0
-"""What the battery holds for each request of the day: between the least that the workload can do with at 1.6 times the power, and what it
-takes for speed at 0.6 times."""
+"""What the battery holds for each request of the day: between the least that the workload can do with at 1.6 times the power,
+and what it takes for speed at 0.6 times."""
 LINK = LinkTrace.steps([(600.0, 0.75, 12.0), (600.0, 0.85, 12.0), (600.0, 0.95, 12.0)], name="slow wifi", wraps=True)
 WORKLOAD = WORKLOADS["B"]
 """On this link a little faster on the device, and six times cheaper in the cloud: speed and energy pull apart."""

@@ -6,7 +6,7 @@ from splitinfer.bench.rows import Row, at_most
 from splitinfer.events import Outcome
 from splitinfer.plan import Budget
 from splitinfer.sim.trace import LinkTrace
-from splitinfer.sim.world import WORKLOADS, Run, Setting, simulate, starts_at_ms
+from splitinfer.sim.world import WORKLOADS, Run, Setting, simulate
 
 OUTAGES_S = (5.0, 20.0, 120.0)
 RADIOS = (("wifi", 12.0), ("lte", 50.0), ("3g", 100.0))
@@ -21,7 +21,7 @@ def measure() -> list[Row]:
     rows = []
     for radio, rtt_ms in RADIOS:
         took = [_took_s(radio, rtt_ms, outage_s, seed) for outage_s in OUTAGES_S for seed in SEEDS]
-        about = f"outage of 5 to 120 s on {radio}, 1 request/s: from the link's return to an answer from the cloud, worst, simulated"
+        about = f"outage of 5 to 120 s on {radio}, 1 request/s: link's return to an answer from the cloud, worst, simulated"
         rows.append(Row(about, max(took), "s", at_most(5), n=len(took)))
     return rows
 

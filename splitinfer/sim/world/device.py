@@ -20,7 +20,7 @@ from splitinfer.sim.world.agenda import Agenda
 from splitinfer.sim.world.cloud import Cloud
 from splitinfer.sim.world.errand import Errand
 from splitinfer.sim.world.held import Finished
-from splitinfer.sim.world.link import Upload, Uplink
+from splitinfer.sim.world.link import Uplink, Upload
 from splitinfer.sim.world.workload import Workload
 
 HANDSHAKE_BYTES = 1_500

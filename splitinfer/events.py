@@ -81,6 +81,7 @@ class Transferred:
         complete: False = it was broken off; `nbytes` then is what is known to have arrived (a bound, not a sample).
         first: the first on a fresh connection (slow start and handshake are in it).
         attempted_bytes: what was to be sent, where it was broken off; None = unknown.
+        rtt_ms: the shortest round trip that the kernel has seen on this connection; None = it does not tell.
     """
 
     nbytes: int
@@ -88,6 +89,7 @@ class Transferred:
     complete: bool = True
     first: bool = False
     attempted_bytes: int | None = None
+    rtt_ms: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

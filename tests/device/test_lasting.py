@@ -23,7 +23,7 @@ def test_time_zones_are_counted():
 
 
 def test_without_a_time_zone_it_is_local_time():
-    soon = datetime.now() + timedelta(hours=1)  # noqa: DTZ005  what the test is about
+    soon = datetime.now() + timedelta(hours=1)
     assert lasting_until(Budget(), soon).battery_lasts_ms == pytest.approx(3.6e6, abs=60_000)
 
 

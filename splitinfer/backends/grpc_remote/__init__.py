@@ -5,6 +5,7 @@ keeper      whether there is a link, and a fresh channel when there was none
 line        one channel to every known server
 upload      one request in pieces, a window ahead of the acknowledgements
 address     where to, and with which credentials
+tcp_info    what the kernel knows of a connection
 """
 
 from __future__ import annotations

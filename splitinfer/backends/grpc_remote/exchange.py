@@ -70,10 +70,12 @@ class Exchange:
 
     def transferred(self, server_ms: float) -> Transferred:
         """What an answered request says of the link."""
-        return Transferred(len(self.request), max(self.elapsed_ms - server_ms, 0.0), first=self._first)
+        elapsed_ms = max(self.elapsed_ms - server_ms, 0.0)
+        return Transferred(len(self.request), elapsed_ms, first=self._first, rtt_ms=self.line.rtt_ms())
 
     def broken_off(self) -> Transferred:
         """What one without an answer says of it: a sample where everything had arrived, else a bound."""
         complete = self.acked_bytes == len(self.request)
         until_ms = self._acked_at_ms if complete else now_ms()
-        return Transferred(self.acked_bytes, until_ms - self._began_ms, complete, self._first, len(self.request))
+        elapsed_ms, rtt_ms = until_ms - self._began_ms, self.line.rtt_ms()
+        return Transferred(self.acked_bytes, elapsed_ms, complete, self._first, len(self.request), rtt_ms)

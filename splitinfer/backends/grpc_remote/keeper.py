@@ -226,6 +226,7 @@ class Keeper:
             if not quietly:
                 self._down(Failure.of(trouble))
             return None
+        line.meet()
         with self._changed:
             old, self._line, self._attempt = self._line, line, None
         if old is not None:

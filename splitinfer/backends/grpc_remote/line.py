@@ -19,7 +19,8 @@ from typing import Protocol
 import grpc
 
 from splitinfer import wire
-from splitinfer.backends.grpc_remote.address import Access, target
+from splitinfer.backends.grpc_remote.address import Access, is_local, known_as, target
+from splitinfer.backends.grpc_remote.tcp_info import Sockets
 from splitinfer.errors import CorruptPayload
 
 _TRANSPORT = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED)
@@ -100,6 +101,7 @@ class Line:
         self._lock = Lock()
         self._calls = 0
         self._retired = False
+        self._sockets = Sockets(frozenset())
         config = ("grpc.service_config", json.dumps(_QUIET if quiet else _LIVELY))
         options = (*_OPTIONS, config, ("grpc.default_authority", access.authority))
         where = target(self.addresses)
@@ -143,6 +145,17 @@ class Line:
         except CorruptPayload:
             return None
         return None
+
+    def meet(self) -> None:
+        """Learns which sockets are its own; may have to resolve names.
+
+        Those to this machine are left out: what they lead to is no network, or a proxy before one.
+        """
+        self._sockets = Sockets({peer for peer in known_as(self.addresses) if not is_local(peer)})
+
+    def rtt_ms(self) -> float | None:
+        """The shortest round trip that the kernel has seen; None = it does not tell."""
+        return self._sockets.min_rtt_ms()
 
     def take(self) -> None:
         """Keeps it open for a call."""

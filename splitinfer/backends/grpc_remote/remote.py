@@ -135,7 +135,8 @@ class GrpcRemote:
             elif not failure.answered:
                 self._keeper.doubt(line)
             return
-        self._keeper.say(Transferred(min(received_bytes, nbytes), max(now_ms() - began_ms - server_ms, 0.0), first=first))
+        elapsed_ms = max(now_ms() - began_ms - server_ms, 0.0)
+        self._keeper.say(Transferred(min(received_bytes, nbytes), elapsed_ms, first=first, rtt_ms=line.rtt_ms()))
 
     def _window(self, nbytes: int) -> int | None:
         """None = one message."""

@@ -11,6 +11,7 @@ ever: so it explores, though only while there are requests. And a late reply is 
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from math import inf
@@ -63,6 +64,8 @@ DWELL_MAX_MS = 30_000.0
 """... up to this."""
 FREE_CHANGES = 2
 """A commute has that many within a minute."""
+CHANGES_MAX = 12
+"""So many in a minute are enough, whatever they are for; only the world itself may force more."""
 CALM_MS = 60_000.0
 RECONSIDER_MS = 250.0
 """A request makes the scheduler think again if it has not for so long: estimates age and reports fade."""
@@ -96,20 +99,23 @@ class Pace:
 
     _changed_at_ms: float = -DWELL_MAX_MS
     _restless: int = 0
-    _recent_at_ms: list[float] = field(default_factory=list)
+    _own_at_ms: list[float] = field(default_factory=list)
+    _all_at_ms: deque[float] = field(default_factory=lambda: deque(maxlen=CHANGES_MAX))
 
-    def ready_at_ms(self, clear: bool) -> float:
-        """When the plan may change to one that is better, clearly or by a little."""
-        dwell_ms = DWELL_MS if clear else DWELL_MARGINAL_MS
-        return self._changed_at_ms + min(dwell_ms * 2.0**self._restless, DWELL_MAX_MS)
+    def ready_at_ms(self, clear: bool, urgent: bool = False) -> float:
+        """When the plan may change to one that is better, clearly or by a little, or that cannot wait for that."""
+        dwell_ms = 0.0 if urgent else DWELL_MS if clear else DWELL_MARGINAL_MS
+        rested_ms = self._changed_at_ms + min(dwell_ms * 2.0**self._restless, DWELL_MAX_MS)
+        return max(rested_ms, self._all_at_ms[0] + CALM_MS) if len(self._all_at_ms) == CHANGES_MAX else rested_ms
 
     def changed(self, now_ms: float, forced: bool) -> None:
         """Notes a change. One that the world forced is not restlessness: it does not slow the next one down."""
         self._changed_at_ms, self._restless = now_ms, 0
+        self._all_at_ms.append(now_ms)
         if not forced:
-            recent_at_ms = [at_ms for at_ms in self._recent_at_ms if now_ms - at_ms < CALM_MS]
+            recent_at_ms = [at_ms for at_ms in self._own_at_ms if now_ms - at_ms < CALM_MS]
             self._restless = max(len(recent_at_ms) - FREE_CHANGES, 0)
-            self._recent_at_ms = [*recent_at_ms, now_ms]
+            self._own_at_ms = [*recent_at_ms, now_ms]
 
 
 @dataclass(frozen=True, slots=True)
@@ -458,12 +464,15 @@ class Scheduler:
         unprotected = self.conditions.hedged and not self._hedges.whole
         if now_ms - self._decided_at_ms < RECONSIDER_MS and not unprotected:
             return []
-        return self._decide("load" if self._load.queue_ms else "link", now_ms, forced=unprotected)
+        return self._decide("load" if self._load.queue_ms else "link", now_ms, urgent=unprotected)
 
     # What they have in common.
 
-    def _decide(self, cause: str, now_ms: float, forced: bool = False) -> list[Event]:
-        """Asks the policy, and follows it: at once if the world forces it to, else when the plan has stood long enough."""
+    def _decide(self, cause: str, now_ms: float, forced: bool = False, urgent: bool = False) -> list[Event]:
+        """Asks the policy, and follows it: at once if the world forces it to, else when the plan has stood long enough.
+
+        What is urgent waits for nothing but the limit of changes in a minute.
+        """
         load, drifted = self._load.at(now_ms), self._drift.rests(now_ms)
         if drifted != self.conditions.drifted:
             cause, forced = cause if forced else "drift", True
@@ -492,13 +501,13 @@ class Scheduler:
         decision = self.policy.decide(self.table, self.conditions, self.budget, self.plan, self._draw())
         if decision.plan == self.plan:
             return []
-        ready_at_ms = self._pace.ready_at_ms(self._is_clear(self.table, decision))
+        ready_at_ms = self._pace.ready_at_ms(self._is_clear(self.table, decision), urgent)
         if not forced and now_ms < ready_at_ms:
             self._deferred = Deferred(cause, ready_at_ms)
             return []
         cause = self._root(cause)
         old, self.plan, self._chosen_under = self.plan, decision.plan, self.conditions
-        self._pace.changed(now_ms, forced)
+        self._pace.changed(now_ms, forced or urgent)
         if self._is_local():
             self._exploration.restart(now_ms + PROBE_GAP_MS)
         return [PlanChanged(old, decision.plan, cause, decision.reason)]

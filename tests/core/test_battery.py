@@ -93,6 +93,16 @@ def test_what_a_modelled_joule_takes_is_learnt(truth: float) -> None:
     assert battery.share_per_mj == pytest.approx(truth / 36e6, rel=0.15)
 
 
+def test_a_drain_that_becomes_another_one_is_followed() -> None:
+    """A battery in the cold: twice the share of the charge for the same joules."""
+    battery = aimed(0.8)
+    for step in range(1, 40):
+        battery = battery.spent(360_000.0 if step < 20 else 180_000.0).read(0.8 - step / 100, False, step * 1e5)
+        if step == 19:
+            assert battery.share_per_mj == pytest.approx(0.01 / 360_000, rel=0.01)
+    assert battery.share_per_mj == pytest.approx(0.01 / 180_000, rel=0.05)
+
+
 def test_a_first_reading_in_the_middle_of_a_per_cent_teaches_no_nonsense() -> None:
     """The gauge falls soon after, though hardly anything was spent: that says where it stood, not what a joule takes."""
     battery = aimed(0.8).spent(1_000.0).read(0.79, False, 1_000.0)

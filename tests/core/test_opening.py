@@ -153,7 +153,7 @@ def test_the_first_upload_of_a_fresh_connection_does_not_blacken_the_rate() -> N
         now_ms += 1_000.0
         made.handle(met(60_000, 14_480.0), now_ms)
         assert 8e3 * 60_000 / (met(60_000, 14_480.0).elapsed_ms - 50.0) < 5e6, "divided, it looks like 5 Mbit/s"
-        assert rate_bps(made) > 0.8 * before
+        assert rate_bps(made) > 0.7 * before
 
 
 def test_the_very_first_upload_is_soon_made_good() -> None:

@@ -80,9 +80,11 @@ def test_a_plan_that_the_device_can_still_save_is_not_feared() -> None:
         {"battery": 0.10, "charging": False},
     ],
 )
-def test_while_no_race_bounds_the_loss_nothing_is_tried(bounded_by_nothing: dict[str, object]) -> None:
-    conditions, budget = replace(link(3.0, doubt=1.5), **bounded_by_nothing), Budget(latency_ms=250.0)
-    assert set(picks(conditions, budget)) == {Robust().decide(TABLE, conditions, budget).plan}
+def test_while_no_race_bounds_the_loss_only_a_link_that_is_not_known_is_tried(bounded_by_nothing: dict[str, object]) -> None:
+    budget = Budget(latency_ms=250.0)
+    familiar, new = (replace(link(3.0, doubt), **bounded_by_nothing) for doubt in (0.4, 1.0))
+    assert set(picks(familiar, budget)) == {Robust().decide(TABLE, familiar, budget).plan}
+    assert len(set(picks(new, budget))) >= 3
 
 
 def test_on_a_critical_battery_nothing_is_tried() -> None:

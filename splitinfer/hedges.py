@@ -17,7 +17,7 @@ class Hedges:
         kept: permissions; below 0 where a race took more than there was.
     """
 
-    kept: float = 1.0
+    kept: float = KEPT_MOST
 
     @property
     def left(self) -> bool:

@@ -41,9 +41,9 @@ class Configuration:
         return Budget(latency_ms=workload.latency_ms, hedge_max_share=hedge_max_share, joule_s=self.joule_s)
 
 
-LATENCY_FIRST = Configuration("latency first, 1 Hz", 1.0, joule_s=0.02)
+LATENCY_FIRST = Configuration("latency first, 1 Hz", 1.0, joule_s=0.01)
 ENERGY_NEUTRAL = Configuration("energy neutral, 1 Hz", 1.0, joule_s=0.02)
-SELDOM = Configuration("latency first, 0.1 Hz", 0.1, joule_s=0.02)
+SELDOM = Configuration("latency first, 0.1 Hz", 0.1, joule_s=0.01)
 HEDGES = Budget().hedge_max_share
 
 

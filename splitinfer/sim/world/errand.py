@@ -54,6 +54,7 @@ class Errand:
         self._upload: Upload | None = None
         self._sent_ms = 0.0
         self._idle_ms = 0.0
+        self._expected_ms = 0.0
         self._chunked = False
         self._race: tuple[float, Ran, float] | None = None  # when it began, what it makes, when it ends
 
@@ -104,6 +105,7 @@ class Errand:
             return
         self._sent_ms, self._idle_ms = now_ms, device.link.idle_ms(now_ms)
         believed = device.scheduler.conditions.uplink
+        self._expected_ms = device.scheduler.reply_ms(send.payload.cut, send.payload.nbytes)
         self._chunked = believed is not None and 8e3 * send.payload.nbytes / believed.rate_bps > CHUNKED_MS
         self._upload = device.link.send(send.payload.nbytes, self._departed)
         if send.patience_until_ms is not None:
@@ -165,7 +167,9 @@ class Errand:
         if self._over or self._race is None:
             return
         self._over = True
-        self._break_off(late=False)
+        waited_ms, left = self._agenda.now_ms - self._sent_ms, self._break_off(late=False)
+        if not left and self._send is not None and waited_ms > 2 * self._expected_ms:
+            self._doubt()
         self.advance(Sent(self._agenda.now_ms - self._sent_ms, ran=self._race[1]))
 
     def _gave_up(self) -> None:

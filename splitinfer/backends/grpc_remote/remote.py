@@ -150,6 +150,8 @@ class GrpcRemote:
         if not failure.answered and (exchange.acked_bytes or failure.late or stopped):
             self._keeper.say(exchange.broken_off())
         if stopped:
+            if not exchange.acked_bytes and self._overdue(len(exchange.request), exchange.elapsed_ms):
+                self._keeper.doubt(exchange.line)  # a race hides a dead link: its deadline comes before patience ends
             return Stopped("the request was not needed any more")
         if failure.late and not exchange.acked_bytes:
             self._silent(exchange.line, len(exchange.request), exchange.elapsed_ms)
@@ -159,11 +161,15 @@ class GrpcRemote:
             self._keeper.leave(exchange.line)
         return failure.error
 
-    def _silent(self, line: Line, nbytes: int, waited_ms: float) -> None:
-        """Nothing came until the deadline: a dead link if the wait was long for what was sent, else a reason to look."""
+    def _overdue(self, nbytes: int, waited_ms: float) -> bool:
+        """Whether the wait was long for what was sent."""
         uplink = self._rate()
         link_ms = UNKNOWN_LINK_MS if uplink is None else uplink.rtt_ms + 8e3 * nbytes / uplink.rate_bps
-        if waited_ms > 2 * (link_ms + self._server_ms):
+        return waited_ms > 2 * (link_ms + self._server_ms)
+
+    def _silent(self, line: Line, nbytes: int, waited_ms: float) -> None:
+        """Nothing came until the deadline: a dead link if the wait was long for what was sent, else a reason to look."""
+        if self._overdue(nbytes, waited_ms):
             self._keeper.lost(line)
         else:
             self._keeper.doubt(line)

@@ -37,6 +37,18 @@ def test_neurosurgeon_is_the_least_latency_at_one_rate(
     assert predict(chosen, seen, TABLE.power).latency_ms == pytest.approx(best_ms)
 
 
+@pytest.mark.parametrize("rtt_ms", [5.0, 50.0])
+def test_it_changes_at_the_rates_where_latencies_cross(rtt_ms: float) -> None:
+    seen = set()
+    for step in range(60):
+        conditions = Conditions(link_up=True, uplink=Uplink(5e4 * 1.2**step, 0.0, rtt_ms))
+        allowed = [offer for offer in TABLE.offers if objection(offer, Budget()) is None]
+        best = min(allowed, key=lambda offer: predict(offer, conditions, TABLE.power).latency_ms)  # noqa: B023
+        assert Neurosurgeon().decide(TABLE, conditions, Budget()).plan == best.plan
+        seen.add(best.plan)
+    assert len(seen) >= 4
+
+
 def test_neurosurgeon_knows_no_spread_no_deadline_no_battery_and_no_inertia() -> None:
     known = link(60.0, spread=0.0)
     plan = Neurosurgeon().decide(TABLE, known, Budget()).plan

@@ -43,7 +43,7 @@ def test_it_changes_at_the_rates_where_latencies_cross(rtt_ms: float) -> None:
     for step in range(60):
         conditions = Conditions(link_up=True, uplink=Uplink(5e4 * 1.2**step, 0.0, rtt_ms))
         allowed = [offer for offer in TABLE.offers if objection(offer, Budget()) is None]
-        best = min(allowed, key=lambda offer: predict(offer, conditions, TABLE.power).latency_ms)  # noqa: B023
+        best = min(allowed, key=lambda offer: predict(offer, conditions, TABLE.power).latency_ms)
         assert Neurosurgeon().decide(TABLE, conditions, Budget()).plan == best.plan
         seen.add(best.plan)
     assert len(seen) >= 4

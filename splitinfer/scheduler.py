@@ -187,6 +187,7 @@ class Scheduler:
             priors: what was learnt of networks before, by their names in `LinkChanged`.
         """
         self.policy: Policy = policy or Thompson()
+        self._learner = self.policy if isinstance(self.policy, Learner) else None
         self.budget = budget or Budget()
         self.conditions = Conditions()
         self.table: Table | None = None
@@ -205,6 +206,7 @@ class Scheduler:
         self._drift = Drift()
         self._battery = Battery()
         self._hedges = Hedges()
+        self._alone = False  # whether the plan in force is the device's own
         self._gap_ms = AWAKE_MS
         self._requested_at_ms = -inf
         self._idle_to_ms = 0.0
@@ -341,7 +343,7 @@ class Scheduler:
     def _model_ready(self, event: ModelReady, now_ms: float) -> list[Event]:
         table = Table(offers(event.model, event.profile, event.scorecard), self._power)
         self.policy.decide(table, self.conditions, self.budget)  # raises before anything is changed
-        self.table, self.plan = table, None
+        self.table, self.plan, self._alone = table, None, False
         self._ready, self._live, self._drift = event, LiveProfile(event.profile), Drift()
         return self._decide("start", now_ms, forced=True)
 
@@ -382,7 +384,7 @@ class Scheduler:
         self._opening = self._opening.took(event, link, self._radio if slept else None, now_ms)
         if event.complete or opening_ms < event.elapsed_ms:  # else it was broken off before it could begin
             self._belief = self._belief.observe(known, now_ms)
-        explored = self._exploration.answered() and self._is_local()
+        explored = self._exploration.answered() and self._alone
         if self._belief.surprised:
             self._exploration.restart(now_ms)  # this is not the link that we knew
         self._remember()
@@ -444,8 +446,8 @@ class Scheduler:
     def _answered(self, event: Inferred, now_ms: float) -> None:
         """Holds what the cloud says of itself against the device's own clock."""
         measured_ms = event.cost.remote_ms
-        if self.table is not None and isinstance(self.policy, Learner):
-            self.policy = self.policy.learnt(self.table, event.plan, measured_ms)
+        if self.table is not None and self._learner is not None:
+            self.policy = self._learner = self._learner.learnt(self.table, event.plan, measured_ms)
         if self._offer(event.plan) is not None:
             self._load = self._load.answered(measured_ms, self.predicted(event.plan).remote_ms, now_ms)
 
@@ -507,8 +509,9 @@ class Scheduler:
             return []
         cause = self._root(cause)
         old, self.plan, self._chosen_under = self.plan, decision.plan, self.conditions
+        self._alone = self.table.offers[self.table.rows[decision.plan]].local
         self._pace.changed(now_ms, forced or urgent)
-        if self._is_local():
+        if self._alone:
             self._exploration.restart(now_ms + PROBE_GAP_MS)
         return [PlanChanged(old, decision.plan, cause, decision.reason)]
 
@@ -550,10 +553,10 @@ class Scheduler:
         if seen.metered or in_saver(seen) or is_critical(seen) or self._radio.tail_ms > PROBE_TAIL_MAX_MS:
             return False
         link = seen.uplink or ASSUMED_UPLINK
-        return self._is_local() or (link.spread if link.doubt is None else link.doubt) > WELL_KNOWN_DOUBT
+        return self._alone or (link.spread if link.doubt is None else link.doubt) > WELL_KNOWN_DOUBT
 
     def _expected_cloud_ms(self) -> float:
-        if self.plan is None or self._is_local():
+        if self.plan is None or self._alone:
             return 0.0
         cost = self.predicted(self.plan)
         return cost.queue_ms + cost.tail_ms + cost.decode_ms
@@ -569,10 +572,6 @@ class Scheduler:
         if self._battery.level is not None:
             self._battery = self._battery.spent(self._power.idle_w * max(now_ms - self._idle_to_ms, 0.0))
         self._idle_to_ms = now_ms
-
-    def _is_local(self) -> bool:
-        offer = self._offer(self.plan)
-        return offer is not None and offer.local
 
     def _offer(self, plan: Plan | None) -> Offer | None:
         row = None if self.table is None or plan is None else self.table.rows.get(plan)

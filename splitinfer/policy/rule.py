@@ -68,7 +68,7 @@ class Policy(Protocol):
 
 
 @runtime_checkable
-class Learner(Protocol):
+class Learner(Policy, Protocol):
     """A policy that becomes another one by what its hand-overs took."""
 
     def learnt(self, table: Table, plan: Plan, remote_ms: float) -> Self:

@@ -33,7 +33,9 @@ from splitinfer.events import (
 from splitinfer.model import Cut, Digest, Model, Segment, TensorSpec
 from splitinfer.plan import Budget, Cost, Plan, PlanScore, Profile, Scorecard, objection
 from splitinfer.policy import Policy, Robust, Static, policy
-from splitinfer.scheduler import DWELL_MS, PROBE_BYTES, PROBE_GAP_GROWTH, Scheduler
+from splitinfer.scheduler import PROBE_BYTES, Scheduler
+from splitinfer.scheduler.exploration import PROBE_GAP_GROWTH
+from splitinfer.scheduler.pace import DWELL_MS
 
 DIGEST = Digest("0" * 64)
 SEGMENT_MS = (60.0, 60.0, 60.0)

@@ -93,8 +93,9 @@ def simulate(setting: Setting, seed: int, tell: Tell | None = None) -> Run:
         SimulationError: nothing is left to happen before that.
     """
     if setting.policy == ORACLE:
-        runs = [_simulated(setting, seed, tell, patient) for patient in (False, True)]
-        return min(runs, key=lambda run: sum(finished.latency_ms for finished in run.finished))
+        runs = {patient: _simulated(setting, seed, None, patient) for patient in (False, True)}
+        better = min(runs, key=lambda patient: sum(finished.latency_ms for finished in runs[patient].finished))
+        return runs[better] if tell is None else _simulated(setting, seed, tell, better)
     return _simulated(setting, seed, tell)
 
 

@@ -11,9 +11,8 @@ ever: so it explores, though only while there are requests. And a late reply is 
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from math import inf
 
 from splitinfer.battery import Battery
@@ -32,7 +31,6 @@ from splitinfer.events import (
     Outcome,
     PlanChanged,
     PowerRead,
-    ProbeDue,
     Requested,
     RequestRefused,
     Transferred,
@@ -53,20 +51,9 @@ from splitinfer.plan import (
     predict,
 )
 from splitinfer.policy import Decision, Learner, Policy, Table, Thompson, belief, hedges, in_saver, is_critical, price
+from splitinfer.scheduler.exploration import PROBE_GAP_MS, Exploration
+from splitinfer.scheduler.pace import CLEAR_GAIN, Deferred, Pace
 
-CLEAR_GAIN = 0.15
-"""A plan that is better by this share is clearly better: what is known of a link is rarely more exact."""
-DWELL_MS = 1_000.0
-"""Least time from one change of the plan to one that is clearly better ..."""
-DWELL_MARGINAL_MS = 4_000.0
-"""... and to one that is better by a little. From the third change in a minute on, each doubles both ..."""
-DWELL_MAX_MS = 30_000.0
-"""... up to this."""
-FREE_CHANGES = 2
-"""A commute has that many within a minute."""
-CHANGES_MAX = 12
-"""So many in a minute are enough, whatever they are for; only the world itself may force more."""
-CALM_MS = 60_000.0
 RECONSIDER_MS = 250.0
 """A request makes the scheduler think again if it has not for so long: estimates age and reports fade."""
 AWAKE_MS = 10_000.0
@@ -78,83 +65,11 @@ LOAD_STEP, LOAD_STEP_MS = 0.2, 5.0
 """Reports that say less than this of anything new change no plan by themselves."""
 REFUSED_QUEUE_MS = 1_000.0
 """A refusal counts as a report of a queue of this length."""
-
-PROBE_BYTES = (256, 16_384)
-"""A small one for the delay, then a larger one for the rate."""
-PROBE_GAP_MS = 1_000.0
-"""From one probe to the next; grows each time by half ..."""
-PROBE_GAP_GROWTH = 1.5
-PROBE_GAP_MAX_MS = 30_000.0
-"""... up to this."""
 PROBE_TAIL_MAX_MS = 1_000.0
 """A radio that stays awake for longer after each byte (LTE: ten seconds, ten joules) is not woken for a probe."""
 WELL_KNOWN_DOUBT = 0.5
 """A link that is known better than this is not probed while a plan uses it."""
 PERFECT_UPLINK = Uplink(rate_bps=1e10, spread=0.0, rtt_ms=1.0)
-
-
-@dataclass(slots=True)
-class Pace:
-    """How fast the plan may change."""
-
-    _changed_at_ms: float = -DWELL_MAX_MS
-    _restless: int = 0
-    _own_at_ms: list[float] = field(default_factory=list)
-    _all_at_ms: deque[float] = field(default_factory=lambda: deque(maxlen=CHANGES_MAX))
-
-    def ready_at_ms(self, clear: bool, urgent: bool = False) -> float:
-        """When the plan may change to one that is better, clearly or by a little, or that cannot wait for that."""
-        dwell_ms = 0.0 if urgent else DWELL_MS if clear else DWELL_MARGINAL_MS
-        rested_ms = self._changed_at_ms + min(dwell_ms * 2.0**self._restless, DWELL_MAX_MS)
-        return max(rested_ms, self._all_at_ms[0] + CALM_MS) if len(self._all_at_ms) == CHANGES_MAX else rested_ms
-
-    def changed(self, now_ms: float, forced: bool) -> None:
-        """Notes a change. One that the world forced is not restlessness: it does not slow the next one down."""
-        self._changed_at_ms, self._restless = now_ms, 0
-        self._all_at_ms.append(now_ms)
-        if not forced:
-            recent_at_ms = [at_ms for at_ms in self._own_at_ms if now_ms - at_ms < CALM_MS]
-            self._restless = max(len(recent_at_ms) - FREE_CHANGES, 0)
-            self._own_at_ms = [*recent_at_ms, now_ms]
-
-
-@dataclass(frozen=True, slots=True)
-class Deferred:
-    """A change that has to wait: why, and until when."""
-
-    cause: str
-    until_ms: float
-
-
-@dataclass(slots=True)
-class Exploration:
-    """When to look at the link again: after it came up, then ever more rarely, and only if a request came since."""
-
-    due_at_ms: float = 0.0
-    requested: bool = False
-    _gap_ms: float = PROBE_GAP_MS
-    _open: int = 0
-
-    def restart(self, due_at_ms: float) -> None:
-        """Begins anew with short gaps."""
-        self.due_at_ms, self._gap_ms, self._open = due_at_ms, PROBE_GAP_MS, 0
-
-    def probe(self, now_ms: float) -> list[Event]:
-        """Notes that the probes are sent now."""
-        self.postpone(now_ms)
-        self._open = len(PROBE_BYTES)
-        return [ProbeDue(nbytes) for nbytes in PROBE_BYTES]
-
-    def postpone(self, now_ms: float) -> None:
-        """Waits for another request, and longer than the last time."""
-        self.requested = False
-        self.due_at_ms = now_ms + self._gap_ms
-        self._gap_ms = min(PROBE_GAP_GROWTH * self._gap_ms, PROBE_GAP_MAX_MS)
-
-    def answered(self) -> bool:
-        """Notes a transfer; whether a probe was out."""
-        was_open, self._open = self._open > 0, max(self._open - 1, 0)
-        return was_open
 
 
 class Scheduler:

@@ -46,7 +46,7 @@ COVERED = 0.9
 """Share of transfers that should take no longer than `Uplink` says of this quantile ..."""
 COVERED_Z = 1.2816
 CALIBRATION_STEP = 0.2
-CALIBRATION_RANGE = (0.1, 3.0)
+CALIBRATION_RANGE = (0.25, 3.0)
 """... and how fast the spread follows if they do not: adaptive conformal inference (Gibbs and Candes, 2021), on ln(spread)."""
 CLIP = 2.0
 """Innovations beyond this many standard deviations are cut: one stall is not a new link ..."""

@@ -8,7 +8,7 @@ from math import inf
 from splitinfer.estimate.link import TIME_RANGE_MS
 
 TAIL_SCALE_RANGE = (0.01, 1e4)
-UNEXPLAINED_FACTOR = 2.0
+UNEXPLAINED_FACTOR = 1.3
 UNEXPLAINED_MIN_MS = 20.0
 """An answer that takes so many times what was predicted, and so much more, is one of a bad moment of the link."""
 

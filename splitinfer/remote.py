@@ -80,10 +80,11 @@ class Remote(Protocol):
         """Sends padding to measure the link; the result is a `Transferred`. Failures are silent: they show as `LinkChanged`."""
         ...
 
-    def look(self) -> None:
+    def look(self, dear: bool) -> None:
         """Looks after the connection: a request came, wherever it is computed, or the network became another one.
 
-        Where bytes are dear, a lost connection is looked for at no other time.
+        Args:
+            dear: bytes are, from now on: nothing but requests is sent, and a lost connection is looked for at no other time.
         """
         ...
 

@@ -284,6 +284,7 @@ class Client:
         remote: Remote | None = None
         if cloud is not None:
             self._link = self._join(stack, cloud)
+            self._look()
             remote = self._link.remote
         driver = Driver(engine, self._packer, remote, observe=self._planning.hear, slowdown=self.settings.slowdown)
         stack.callback(driver.close)
@@ -293,15 +294,21 @@ class Client:
 
     def _join(self, stack: ExitStack, cloud: Cloud) -> Link:
         power = self.settings.power
-        member = Member(self._planning.hear, lambda: self.conditions.uplink, lambda: _is_dear(self.conditions, power))
+        member = Member(self._heard, lambda: self.conditions.uplink, lambda: _is_dear(self.conditions, power))
         here = all(is_local(address) for address in cloud.addresses)
         link = Link.join(cloud, _connect, member, (lambda: NOWHERE) if here else self.settings.read_network)
         stack.callback(link.leave, member)
         return link
 
+    def _heard(self, event: Event, at_ms: float) -> None:
+        """Of the link, which may be on a network that is dear now."""
+        self._planning.hear(event, at_ms)
+        if isinstance(event, LinkChanged):
+            self._look()
+
     def _look(self) -> None:
         if self._link is not None:
-            self._link.remote.look()
+            self._link.look()
 
     def _taken(self, inputs: Inputs) -> tuple[Tensors, Callable[[Plan], Payload | None]]:
         """The tensors, and the payload for cut 0 if the application brought an encoded image."""
@@ -369,5 +376,4 @@ def _connect(link: Link) -> Remote:
         insecure=cloud.insecure,
         observe=link.say,
         rate=link.believed,
-        dear=link.dear,
     )

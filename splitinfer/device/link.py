@@ -143,11 +143,11 @@ class Link:
             members = tuple(self._members)
         return next((uplink for member in members if (uplink := member.believed()) is not None), None)
 
-    def dear(self) -> bool:
-        """Whether bytes are dear to one of the members."""
+    def look(self) -> None:
+        """Looks after the connection; bytes are dear if they are to one of the members."""
         with self._lock:
             members = tuple(self._members)
-        return any(member.dear() for member in members)
+        self.remote.look(any(member.dear() for member in members))
 
     def _has_moved(self) -> bool:
         """Whether this is another network than the last time. Only then it is told: till then the application's word stands."""

@@ -317,7 +317,8 @@ def test_a_dear_link_that_is_lost_is_looked_for_once_a_request(make, cloud):
             changed.notify_all()
 
     with Wire(cloud.port) as wire:
-        remote = make(wire.address, observe=hear, dear=lambda: True)
+        remote = make(wire.address, observe=hear)
+        remote.look(dear=True)
         remote.send(payload(), in_ms(5000))
         wire.cut()
         with pytest.raises(Unreachable):
@@ -327,7 +328,7 @@ def test_a_dear_link_that_is_lost_is_looked_for_once_a_request(make, cloud):
             time.sleep(0.5)  # this request was worth an attempt, which is refused
             wire.mend()
             assert not changed.wait_for(lambda: len(heard) > 2, 1.0), "it was looked for although nobody asked"
-        remote.look()
+        remote.look(dear=True)
         with changed:
             assert changed.wait_for(lambda: heard[2:] == [LinkChanged(True, "connected")], 5)
         assert sent_bytes(remote.send(payload(), in_ms(5000))) == payload().nbytes
@@ -337,13 +338,11 @@ def test_a_dear_link_that_is_lost_is_looked_for_once_a_request(make, cloud):
 def test_nothing_is_sent_over_an_idle_link_where_bytes_are_dear(make, cloud, dear, monkeypatch):
     hasty = ("grpc.keepalive_time_ms", 300)
     monkeypatch.setattr(line, "_OPTIONS", tuple(hasty if name == hasty[0] else (name, value) for name, value in line._OPTIONS))
-    now_dear = threading.Event()
     with Proxy(cloud.address) as proxy:
-        remote = make(proxy.address, dear=now_dear.is_set)
+        remote = make(proxy.address)
         remote.send(payload(), in_ms(5000))
         if dear:
-            now_dear.set()
-            remote.look()
+            remote.look(dear=True)
             until = time.monotonic() + 5
             while len(proxy.connections) < 2:  # a quiet one
                 assert time.monotonic() < until
@@ -360,7 +359,8 @@ def test_a_server_that_is_stopping_is_left_on_a_dear_link_too(make, cloud):
     with CloudDouble() as other:
         cloud.announce(other.address)
         other.announce(cloud.address)
-        remote = make(cloud.address, dear=lambda: True)
+        remote = make(cloud.address)
+        remote.look(dear=True)
         remote.send(payload(), in_ms(5000))
         cloud.draining = True
         until = time.monotonic() + 10

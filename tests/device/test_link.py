@@ -17,8 +17,12 @@ UP, DOWN = LinkChanged(True), LinkChanged(False)
 
 class FakeRemote:
     def __init__(self, link):
-        self.observe, self.rate, self.dear = link.say, link.believed, link.dear
+        self.observe, self.rate = link.say, link.believed
+        self.dear = []
         self.closed = False
+
+    def look(self, dear):
+        self.dear.append(dear)
 
     def close(self):
         self.closed = True
@@ -105,6 +109,19 @@ def test_the_remote_asks_whoever_believes_something():
     assert link.remote.rate() is known
     link.leave(first)
     link.leave(second)
+
+
+def test_bytes_are_dear_if_they_are_to_one():
+    _, first = member()
+    _, second = member(dear=True)
+    link = Link.join(CLOUD, connect, first)
+    link.look()
+    Link.join(CLOUD, connect, second)
+    link.look()
+    link.leave(second)
+    link.look()
+    assert link.remote.dear == [False, True, False]
+    link.leave(first)
 
 
 def test_a_cloud_does_not_show_its_token():

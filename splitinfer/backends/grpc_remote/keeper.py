@@ -55,7 +55,6 @@ class Keeper:
         allowed: whether an address that a server announced may be used.
         observe: hears `LinkChanged` and `LoadReported`, one at a time.
         rate: what is believed of the link.
-        dear: whether bytes are dear now.
     """
 
     def __init__(
@@ -65,7 +64,6 @@ class Keeper:
         allowed: Callable[[str], bool],
         observe: Observer,
         rate: Callable[[], Uplink | None],
-        dear: Callable[[], bool],
     ) -> None:
         self._given = self._addresses = addresses
         self._announced: tuple[str, ...] = ()
@@ -73,7 +71,7 @@ class Keeper:
         self._allowed = allowed
         self._observe = observe
         self._rate = rate
-        self._dear = dear
+        self._dear = False
         self._saying = RLock()
         self._changed = Condition()
         self._up: bool | None = None
@@ -151,13 +149,13 @@ class Keeper:
             self._up = None
         self._look_again()
 
-    def look(self) -> None:
-        """A request came, or the network became another one."""
+    def look(self, dear: bool) -> None:
+        """A request came, or the network became another one, on which bytes are dear or not."""
         with self._changed:
-            self._wanted = True
-            line = self._line
+            self._wanted, self._dear = True, dear
+            unsuited = self._line is not None and self._line.quiet != dear
             self._changed.notify_all()
-        if line is not None and line.quiet != self._dear():
+        if unsuited:
             self._look_again()
 
     def close(self) -> None:
@@ -185,7 +183,7 @@ class Keeper:
 
     def _is_current(self, line: Line) -> bool:
         """Whether it leads to the servers that are known now, in the way that suits the link."""
-        return line.addresses == self._addresses and line.quiet == self._dear()
+        return line.addresses == self._addresses and line.quiet == self._dear
 
     def _is_silent(self, line: Line) -> bool:
         trouble = line.trouble(self._time_s(PATIENCE_S, 3))
@@ -207,7 +205,7 @@ class Keeper:
     def _await_demand(self) -> None:
         """Waits until an attempt is worth its bytes: for a request, where they are dear."""
         with self._changed:
-            self._changed.wait_for(lambda: self._wanted or self._closed or not self._dear())
+            self._changed.wait_for(lambda: self._wanted or self._closed or not self._dear)
             self._wanted = False
 
     def _moved(self, line: Line) -> Line:
@@ -215,7 +213,7 @@ class Keeper:
         return self._try(quietly=True) or line
 
     def _try(self, quietly: bool = False) -> Line | None:
-        line = self._open_line(self._addresses, self._dear())
+        line = self._open_line(self._addresses, self._dear)
         with self._changed:
             self._attempt = line
             if self._closed:

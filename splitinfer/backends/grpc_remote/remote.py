@@ -46,7 +46,6 @@ class GrpcRemote:
         insecure: allow plaintext to other machines.
         observe: hears `Transferred`, `LinkChanged` and `LoadReported`, one at a time.
         rate: what is believed of the link: decides between one message and pieces, and how many of them may be on their way.
-        dear: whether bytes are dear now (`Remote.look`).
 
     Raises:
         ValueError: an address is not HOST:PORT.
@@ -62,15 +61,12 @@ class GrpcRemote:
         insecure: bool = False,
         observe: Observer = lambda event: None,
         rate: Callable[[], Uplink | None] = lambda: None,
-        dear: Callable[[], bool] = lambda: False,
     ) -> None:
         access = Access.of(addresses, tls, token, insecure)
         self._name = f"{', '.join(addresses)}, {'TLS' if tls else 'plaintext'}"
         self._rate = rate
         self._server_ms = 0.0
-        self._keeper = Keeper(
-            tuple(addresses), lambda known, quiet: Line(known, access, quiet), access.allows, observe, rate, dear
-        )
+        self._keeper = Keeper(tuple(addresses), lambda known, quiet: Line(known, access, quiet), access.allows, observe, rate)
 
     def __repr__(self) -> str:
         return f"GrpcRemote({self._name})"
@@ -96,9 +92,9 @@ class GrpcRemote:
         except (RemoteError, SecurityError, CodecError):
             return
 
-    def look(self) -> None:
+    def look(self, dear: bool) -> None:
         """See `Remote.look`."""
-        self._keeper.look()
+        self._keeper.look(dear)
 
     def close(self) -> None:
         """Ends the connection; calls that are under way fail as `Unreachable`."""

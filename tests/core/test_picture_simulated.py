@@ -80,7 +80,7 @@ def test_bands_and_points_show_each_plan_and_each_request(found, root):
     assert any(band.endswith("plan 5/none") for band in bands)
     assert any("plan 0/" in band for band in bands)
     faint = {rect.get("fill") for rect in root.iter("rect") if rect.get("opacity")}
-    assert faint == {f"var(--{BANDS[kind][0]})" for kind in ("device", "upload")}
+    assert faint >= {f"var(--{BANDS[kind][0]})" for kind in ("device", "upload")}
 
 
 def test_a_band_ends_where_the_next_one_begins(root):

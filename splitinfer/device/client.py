@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from math import floor
 from pathlib import Path
+from secrets import randbits
 from types import TracebackType
 
 from splitinfer.backends.grpc_remote import GrpcRemote, is_local
@@ -355,7 +356,8 @@ def _is_dear(seen: Conditions, power: Power) -> bool:
 
 def _begin(settings: Settings, rule: Policy, budget: Budget) -> Start:
     priors = {} if settings.state_file is None else recall(settings.state_file)
-    return Start(rule.name, settings.seed, budget, settings.power, priors, began_at_ms=float(floor(now_ms())))
+    seed = randbits(63) if settings.seed is None else settings.seed
+    return Start(rule.name, seed, budget, settings.power, priors, began_at_ms=float(floor(now_ms())))
 
 
 def _rule(settings: Settings) -> Policy:

@@ -20,7 +20,7 @@ class Settings:
     Attributes:
         policy: a policy, or the name of one: "thompson", "robust" (draws nothing), or "static:<cut>/<codec>" to hold on to
             one plan.
-        seed: of the draws of a policy that draws.
+        seed: of the draws of a policy that draws; None = one of its own for each client, so that a fleet does not move as one.
         insecure: allow plaintext to addresses other than loopback. For closed networks and tests.
         threads: of the engine. 1: more threads gain little on small models, and cost battery and neighbours.
         slowdown: pretend that this device is so many times slower (it sleeps). For demos and tests on a fast machine.
@@ -37,7 +37,7 @@ class Settings:
     """
 
     policy: Policy | str = "thompson"
-    seed: int = 0
+    seed: int | None = None
     insecure: bool = False
     threads: int = 1
     slowdown: float = 1.0

@@ -77,6 +77,8 @@ class Transfer(Protocol):
     def first(self) -> bool: ...  # noqa: D102
     @property
     def attempted_bytes(self) -> int | None: ...  # noqa: D102
+    @property
+    def rtt_ms(self) -> float | None: ...  # noqa: D102
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +179,7 @@ class Estimate:
         count = posterior.count + 1
         return Estimate(
             posterior.log_rate,
-            posterior.log_rtt,
+            max(posterior.log_rtt, _least_log_rtt(transfer)),
             posterior.rate_variance,
             posterior.rtt_variance,
             posterior.covariance,
@@ -187,6 +189,14 @@ class Estimate:
             posterior.home + max(1 / count, HOME_WEIGHT) * (posterior.log_rate - posterior.home),
             count,
         )
+
+
+def _least_log_rtt(transfer: Transfer) -> float:
+    """The kernel's shortest round trip is a bound from below: something on the way may have answered in the server's place."""
+    least_ms = transfer.rtt_ms
+    if least_ms is None or not is_time(least_ms):
+        return LOG_RTT_RANGE[0]
+    return log(min(least_ms, transfer.elapsed_ms))
 
 
 def _calibrated(prior: Estimate, transfer: Transfer) -> float:

@@ -10,7 +10,7 @@ CLEAR_GAIN = 0.15
 DWELL_MS = 1_000.0
 """Least time from one change of the plan to one that is clearly better ..."""
 DWELL_MARGINAL_MS = 4_000.0
-"""... and to one that is better by a little. From the third change in a minute on, each doubles both ..."""
+"""... and to one that is better by a little. From the fourth change in a minute on, each doubles both ..."""
 DWELL_MAX_MS = 30_000.0
 """... up to this."""
 FREE_CHANGES = 2

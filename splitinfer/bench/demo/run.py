@@ -125,6 +125,7 @@ def ride(road: Road, ways: Sequence[Way]) -> dict[str, Ride]:
 
 def _ride(road: Road, record: Ride, gate: Barrier, delay_s: float) -> None:
     settings = Settings(
+        seed=0,
         policy=record.way.policy,
         slowdown=road.slowdown,
         read_power=lambda: road.scenario.battery_at(record.at_s),

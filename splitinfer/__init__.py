@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from splitinfer.backends.network import Network as Network
     from splitinfer.bundle import Bundle as Bundle
     from splitinfer.device import Client as Client
     from splitinfer.device import Result as Result
@@ -31,8 +32,10 @@ if TYPE_CHECKING:
     from splitinfer.events import PowerRead as PowerRead
     from splitinfer.events import ProbeDue as ProbeDue
     from splitinfer.events import Recorded as Recorded
+    from splitinfer.events import Requested as Requested
     from splitinfer.events import RequestRefused as RequestRefused
     from splitinfer.events import Transferred as Transferred
+    from splitinfer.events import Woken as Woken
     from splitinfer.plan import Budget as Budget
     from splitinfer.plan import Conditions as Conditions
     from splitinfer.plan import Cost as Cost
@@ -41,6 +44,7 @@ if TYPE_CHECKING:
     from splitinfer.remote import Tls as Tls
 
 _HOME = {
+    "Network": "backends.network",
     "Bundle": "bundle",
     "Client": "device",
     "Result": "device",
@@ -60,6 +64,8 @@ _HOME = {
     "ProbeDue": "events",
     "Recorded": "events",
     "RequestRefused": "events",
+    "Woken": "events",
+    "Requested": "events",
     "Transferred": "events",
     "Budget": "plan",
     "Conditions": "plan",

@@ -39,7 +39,8 @@ PUBLIC = {
     *("Conditions", "Cost", "Outcome", "Plan", "Power", "Uplink"),
     # events
     *("Event", "BudgetSet", "Failed", "Inferred", "InputsDrifted", "LinkChanged", "LoadReported"),
-    *("ModelReady", "PlanChanged", "PowerRead", "ProbeDue", "Recorded", "RequestRefused", "Transferred"),
+    *("ModelReady", "PlanChanged", "PowerRead", "ProbeDue", "Recorded", "Requested", "RequestRefused", "Transferred"),
+    *("Network", "Woken"),
     # the error that all of ours are; the others are in splitinfer.errors
     "SplitInferError",
 }

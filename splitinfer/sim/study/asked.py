@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
 
@@ -18,6 +18,8 @@ DEVICE, UPLOAD = "device", "upload"
 """The device alone, and the input sent as its fastest codec makes it: the two that need no cut."""
 USUAL = ("thompson", "robust", "neurosurgeon", DEVICE, UPLOAD, ORACLE)
 """Compared where nothing else is asked for."""
+RIVALS = ("neurosurgeon", "neurosurgeon+kalman", "linucb")
+"""They do not race."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +29,12 @@ class Way:
     Attributes:
         name: for people.
         policy: as `policy` reads it, or "oracle".
+        races: whether the device may race; published rivals do not.
     """
 
     name: str
     policy: str
+    races: bool = True
 
     @property
     def fixed(self) -> bool:
@@ -100,7 +104,7 @@ class Study:
             chosen.trace,
             chosen.radio,
             self.ways[way].policy,
-            self.budget,
+            self.budget if self.ways[way].races else replace(self.budget, hedge_max_share=0.0),
             self.requests,
             self.rate_hz,
         )
@@ -153,7 +157,7 @@ def _way(name: str, workload: Workload, budget: Budget) -> Way:
         return Way(DEVICE, _possible(name, workload, budget))
     if name == UPLOAD:
         return Way(UPLOAD, f"static:{_fastest_upload(workload, budget).plan}")
-    return Way(name, _possible(name, workload, budget))
+    return Way(name, _possible(name, workload, budget), races=name not in RIVALS)
 
 
 def _possible(name: str, workload: Workload, budget: Budget) -> str:

@@ -6,7 +6,8 @@ A plan is (cut, codec). This module knows no clock, no link estimator and no pol
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
+from math import inf
 
 from splitinfer.codec import Codec, codec, codecs_for, picture
 from splitinfer.energy import Power
@@ -299,6 +300,9 @@ class Budget:
         battery_lasts_ms: from the moment that this budget is set, the battery should last so long.
         battery_share_per_h: or: what the battery may lose in an hour, 0..1.
         joule_s: seconds of latency that a joule is worth at least, whatever the battery says.
+
+    Raises:
+        ValueError: a limit is below 0, infinite or not a number.
     """
 
     latency_ms: float | None = None
@@ -312,6 +316,12 @@ class Budget:
     battery_lasts_ms: float | None = None
     battery_share_per_h: float | None = None
     joule_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        for limited in fields(self):
+            limit = getattr(self, limited.name)
+            if limit is not None and not 0 <= limit < inf:
+                raise ValueError(f"{limited.name} of a budget must be a finite number of at least 0, got {limit}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -424,7 +434,7 @@ def predict(offer: Offer, conditions: Conditions, power: Power, rate_bps: float 
     uplink = conditions.uplink
     nbytes = offer.score.bytes_p50
     if uplink is None:
-        return replace(base, uplink_ms=float("inf"), energy_mj=None, uplink_bytes=nbytes)
+        return replace(base, uplink_ms=inf, energy_mj=None, uplink_bytes=nbytes)
     send_ms = 8e3 * nbytes / (rate_bps or uplink.rate_bps)
     return Cost(
         head_ms=base.head_ms,

@@ -80,6 +80,8 @@ def least(table: Table, score: Floats, allowed: Flags, current: Plan | None, exp
     """The allowed row of the least score, or the current plan where that is hardly worse."""
     score = np.where(allowed, score, inf)
     best = int(score.argmin())
+    if not allowed[best]:  # where nothing is allowed at a finite score, any row is the least
+        best = int(allowed.argmax())
     held = None if current is None else table.rows.get(current)
     chosen = held if held is not None and score[held] <= (1 + HYSTERESIS) * score[best] else best
     return Decision(table.offers[chosen].plan, lambda: explain(chosen), score)

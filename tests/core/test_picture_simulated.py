@@ -24,8 +24,7 @@ LINKS = (Link(STEADY, "wifi", "one"), Link(WILD, "lte", "two & more"))
 
 
 def results(workload=B, links=LINKS, names=(), **changes) -> Results:
-    budget = Budget(latency_ms=workload.latency_ms)
-    asked = {"budget": budget, "requests": 30, **changes}
+    asked = {"budget": changes.get("budget") or Budget(latency_ms=workload.latency_ms), "requests": 30, **changes}
     return conduct(Study(workload, links, named_ways(names, workload, asked["budget"]), **asked), workers=1)
 
 

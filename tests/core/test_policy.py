@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from math import isfinite
+from dataclasses import fields, replace
+from math import inf, isfinite, nan
 
 import pytest
 from hypothesis import given, settings
@@ -79,6 +79,21 @@ def test_any_world_gives_a_plan_within_the_hard_limits(conditions: Conditions, b
     assert len(decision.scores) == len(TABLE.offers)
     assert isfinite(decision.scores[TABLE.rows[decision.plan]])
     assert Robust().decide(TABLE, conditions, budget, decision.plan).plan == decision.plan, "a choice must be stable"
+
+
+@pytest.mark.parametrize("name", ["thompson", "robust", "linucb", "neurosurgeon"])
+@pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning", "ignore:invalid value:RuntimeWarning")
+def test_a_price_beyond_all_measure_takes_no_plan_that_is_not_allowed(name: str) -> None:
+    budget = Budget(latency_ms=100.0, joule_s=1.7e308, depth_min=0.5)
+    chosen = policy(name).decide(TABLE, link(20.0), budget).plan
+    assert objection(TABLE.offers[TABLE.rows[chosen]], budget) is None
+
+
+@pytest.mark.parametrize("name", [field.name for field in fields(Budget) if field.name != "strict"])
+@pytest.mark.parametrize("limit", [nan, inf, -1.0])
+def test_a_limit_that_is_none_is_refused_by_name(name: str, limit: float) -> None:
+    with pytest.raises(ValueError, match=f"^{name} of a budget must be a finite number of at least 0"):
+        Budget(**{name: limit})
 
 
 UPLINKS = st.builds(

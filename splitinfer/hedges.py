@@ -35,4 +35,4 @@ class Hedges:
 
     def spent(self, raced_ms: float, rest_ms: float) -> Hedges:
         """What there is after a race that computed so long, of the time that the rest takes."""
-        return Hedges(self.kept - (min(raced_ms / rest_ms, 1.0) if rest_ms > 0 else 1.0))
+        return Hedges(self.kept - (raced_ms / rest_ms if 0.0 <= raced_ms < rest_ms else 1.0))

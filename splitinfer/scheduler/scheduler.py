@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from math import inf
+from math import inf, isfinite
 
 from splitinfer.battery import Battery
 from splitinfer.draw import uniform
@@ -65,6 +65,8 @@ LOAD_STEP, LOAD_STEP_MS = 0.2, 5.0
 """Reports that say less than this of anything new change no plan by themselves."""
 REFUSED_QUEUE_MS = 1_000.0
 """A refusal counts as a report of a queue of this length."""
+BYTES_MAX = 1 << 50
+"""No report of more bytes than that is true."""
 PROBE_TAIL_MAX_MS = 1_000.0
 """A radio that stays awake for longer after each byte (LTE: ten seconds, ten joules) is not woken for a probe."""
 WELL_KNOWN_DOUBT = 0.5
@@ -287,6 +289,8 @@ class Scheduler:
         return said
 
     def _transferred(self, event: Transferred, now_ms: float) -> list[Event]:
+        if not (0 <= event.nbytes <= BYTES_MAX and isfinite(event.elapsed_ms)):
+            return []
         if not event.complete:
             # Nobody said how much of the time was the cloud's: what it was expected to take is not the link's.
             event = replace(event, elapsed_ms=event.elapsed_ms - self._expected_cloud_ms())
@@ -375,7 +379,7 @@ class Scheduler:
     def _requested(self, now_ms: float) -> list[Event]:
         self._exploration.requested = True
         self._hedges = self._hedges.earned(self.budget.hedge_max_share)
-        gap_ms = min(now_ms - self._requested_at_ms, AWAKE_MS)
+        gap_ms = min(max(now_ms - self._requested_at_ms, 0.0), AWAKE_MS)
         self._gap_ms += GAP_WEIGHT * (gap_ms - self._gap_ms)
         self._requested_at_ms = now_ms
         unprotected = self.conditions.hedged and not self._hedges.whole

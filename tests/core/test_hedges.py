@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import inf, nan
 
 import pytest
 from hypothesis import given, settings
@@ -31,6 +32,11 @@ def test_a_race_needs_some_of_one_and_a_plan_that_counts_on_it_a_whole_one() -> 
 def test_a_race_that_the_cloud_ended_early_costs_the_share_that_was_computed() -> None:
     assert Hedges(1.0).spent(25.0, 100.0).kept == pytest.approx(0.75)
     assert Hedges(1.0).spent(500.0, 100.0).kept == Hedges(1.0).spent(1.0, 0.0).kept == 0.0
+
+
+@pytest.mark.parametrize("raced_ms", [nan, inf, -inf, -500.0])
+def test_a_race_of_no_length_that_there_is_costs_a_whole_one(raced_ms: float) -> None:
+    assert Hedges(1.0).spent(raced_ms, 100.0).kept == 0.0
 
 
 @pytest.mark.parametrize("share", [0.0, 0.05, 0.1, 0.5, 1.0])

@@ -118,6 +118,37 @@ def test_a_cloud_that_answers_in_time_is_kept() -> None:
     assert all(lied_to(Robust(), 30.0, answered=True))
 
 
+# Reports that cannot be true.
+
+
+@pytest.mark.parametrize(
+    "transfer",
+    [
+        Transferred(-1_000_000, 20.0),
+        Transferred(-14_480, 20.0, complete=False),
+        Transferred(10**400, 20.0),
+        Transferred(1_000, nan),
+        Transferred(1_000, inf),
+    ],
+    ids=["below 0", "the whole window", "more than a float holds", "no number", "for ever"],
+)
+def test_a_transfer_that_cannot_be_changes_nothing(transfer: Transferred) -> None:
+    made = scheduler(LinkChanged(True), fast(12_000))
+    before = made.conditions
+    assert made.handle(transfer, 200.0) == []
+    assert made.conditions == before
+    made.handle(Requested(), 1_000.0)
+    assert made.conditions.uplink is not None
+    assert made.conditions.uplink.opening_ms(150_000) >= 0.0
+
+
+def test_a_clock_that_jumps_back_a_little_makes_nothing_cheaper_than_free() -> None:
+    made = scheduler(LinkChanged(True), fast(12_000))
+    for now_ms in (5_000.0, 5_001.0, 1.0, 5_002.0, 0.0, 6_000.0):
+        made.handle(Requested(), now_ms)
+        assert 0.0 <= made.conditions.opening_share <= 1.0
+
+
 # Draws.
 
 

@@ -151,17 +151,23 @@ class _Trail:
         self.segment_ms[start : start + len(ran.segment_ms)] = ran.segment_ms
 
     def replied(self, reply: Reply, elapsed_ms: float) -> Cost:
-        """Splits the network's share of a reply evenly into up and down, but for the sending time, which is all upwards."""
-        network_ms = max(elapsed_ms - reply.server_ms, 0.0)
+        """Splits the network's share of a reply evenly into up and down, but for the sending time, which is all upwards.
+
+        The server's times are its own words: together they are no longer than the wait, which was measured here.
+        """
+        server_ms = _within(reply.server_ms, elapsed_ms)
+        decode_ms = _within(reply.decode_ms, server_ms)
+        tail_ms = _within(reply.tail_ms, server_ms - decode_ms)
+        network_ms = elapsed_ms - server_ms
         down_ms = min(reply.rtt_ms / 2, network_ms)
         return Cost(
             head_ms=self.head_ms,
             encode_ms=self.encode_ms,
             uplink_ms=network_ms - down_ms,
-            queue_ms=max(reply.server_ms - reply.decode_ms - reply.tail_ms, 0.0),
-            tail_ms=reply.tail_ms,
+            queue_ms=server_ms - decode_ms - tail_ms,
+            tail_ms=tail_ms,
             downlink_ms=down_ms,
-            decode_ms=reply.decode_ms,
+            decode_ms=decode_ms,
             uplink_bytes=reply.uplink_bytes,
         )
 
@@ -218,6 +224,11 @@ def infer(model: Model, held: Held, plan: Callable[[int], Plan], terms: Terms) -
 def local_plan(model: Model) -> Plan:
     """The plan that never needs the cloud."""
     return Plan(model.n, NOTHING)
+
+
+def _within(said_ms: float, most_ms: float) -> float:
+    """A time that somebody else measured; what is no number counts as 0."""
+    return min(said_ms, most_ms) if said_ms > 0.0 else 0.0
 
 
 def _run(trail: _Trail, held: Held, stop: int) -> Generator[Effect, Done, Held]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -110,6 +111,15 @@ def test_the_stages_of_a_reply_add_up_to_the_time_it_took():
     assert cost.uplink_ms + cost.queue_ms + cost.tail_ms + cost.decode_ms + cost.downlink_ms == pytest.approx(40.0)
     assert cost.downlink_ms == 10.0
     assert cost.queue_ms == 1.0
+
+
+@pytest.mark.parametrize("said", [math.nan, math.inf, -1e9, 0.0, 39.9, 1e300])
+@pytest.mark.parametrize("name", ["server_ms", "decode_ms", "tail_ms"])
+def test_whatever_a_server_says_the_stages_add_up_to_the_wait_that_was_measured_here(name, said):
+    hand = Hand(Sent(40.0, reply=reply(**{name: said}), outputs=OUT))
+    answer = hand.drive(infer(model(), FakeHeld(0), lambda _at: Plan(1, "raw"), PATIENT))
+    assert answer.cost.remote_ms == pytest.approx(40.0)
+    assert min(answer.cost.uplink_ms, answer.cost.queue_ms, answer.cost.tail_ms, answer.cost.decode_ms) >= 0.0
 
 
 def test_the_plan_is_asked_again_at_every_cut():

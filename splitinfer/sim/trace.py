@@ -20,6 +20,8 @@ from statistics import median
 
 from splitinfer.errors import SimulationError
 
+NUMBER_MAX = 1e9
+"""In a file: thirty years, or a petabit a second."""
 _COLUMNS = ("t_s", "up_mbps", "down_mbps", "rtt_ms")
 
 
@@ -137,7 +139,7 @@ class LinkTrace:
 
         Bytes sent behind others start at the time that this gave for those. Infinity where the link never carries them.
         """
-        if nbytes <= 0:
+        if nbytes <= 0 or start_ms == inf:
             return start_ms
         passes, into_ms, _ = self._place(start_ms)  # counted from this pass on, floats stay exact in a long run
         return max(start_ms, passes * self.duration_ms + self._time_of(self.bits(into_ms) + 8 * nbytes))
@@ -192,8 +194,6 @@ class LinkTrace:
         """
         keys, words, rows = _split(text)
         times = [row[0] for row in rows]
-        if times[0] != 0 or any(b < a for a, b in pairwise(times)):
-            raise SimulationError("t_s of a trace must start at 0 and never go back")
         resolution_s = _number(keys["resolution_s"], "the header") if "resolution_s" in keys else None
         if "duration_s" in keys:
             end = _number(keys["duration_s"], "the header")
@@ -237,7 +237,11 @@ def _split(text: str) -> tuple[dict[str, str], set[str], list[Row]]:
     if len(table) < 2 or [c.strip() for c in table[0][1]][:2] != list(_COLUMNS[:2]):
         raise SimulationError("not a trace: expected a line 't_s,up_mbps[,down_mbps,rtt_ms]' and numbers below it")
     columns = [c.strip() for c in table[0][1]]
-    return keys, words, [_row(number, columns, cells) for number, cells in table[1:]]
+    rows = [_row(number, columns, cells) for number, cells in table[1:]]
+    for (number, _), before_s, row in zip(table[1:], (None, *(row[0] for row in rows)), rows, strict=False):
+        if row[0] != 0 if before_s is None else row[0] < before_s:
+            raise SimulationError(f"line {number} of the trace: t_s must start at 0 and never go back")
+    return keys, words, rows
 
 
 def _row(number: int, columns: Sequence[str], cells: Sequence[str]) -> Row:
@@ -251,9 +255,12 @@ def _row(number: int, columns: Sequence[str], cells: Sequence[str]) -> Row:
 
 def _number(cell: str, where: str) -> float:
     try:
-        return float(cell)
+        number = float(cell)
     except ValueError:
         raise SimulationError(f"{where} of the trace: {cell.strip()[:40]!r} is not a number") from None
+    if not 0 <= number <= NUMBER_MAX:
+        raise SimulationError(f"{where} of the trace: expected a number from 0 to {NUMBER_MAX:g}, got {cell.strip()[:40]!r}")
+    return number
 
 
 def _piece(duration_ms: float, row: Row) -> Piece:

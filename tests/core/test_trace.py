@@ -56,7 +56,9 @@ def test_a_wrapping_trace_starts_again() -> None:
 def test_a_dead_link_never_delivers() -> None:
     for wraps in (True, False):
         assert LinkTrace.steps([(1, 0, 0)], wraps=wraps).finish_ms(5, 1) == inf
-    assert LinkTrace.steps([(1, 1, 0), (1, 0, 0)]).finish_ms(1500, 1) == inf
+    dead = LinkTrace.steps([(1, 1, 0), (1, 0, 0)])
+    assert dead.finish_ms(1500, 1) == inf
+    assert dead.finish_ms(dead.finish_ms(1500, 1), 1) == inf, "nor what waits behind that"
 
 
 def test_bytes_that_end_with_a_piece_do_not_wait_for_the_outage_behind_it() -> None:
@@ -150,12 +152,14 @@ def test_of_lines_with_one_time_the_last_holds() -> None:
         ("t_s,up_mbps\n0,fast\n", "line 2.*'fast' is not a number"),
         ("t_s,up_mbps\n0\n", "line 2.*1 values for 2"),
         ("t_s,up_mbps\n0,\n", "line 2.*must give"),
-        ("t_s,up_mbps\n5,1\n6,1\n", "start at 0"),
-        ("t_s,up_mbps\n0,1\n2,1\n1,1\n", "never go back"),
-        ("t_s,up_mbps\n0,-1\n", "up_bps"),
-        ("t_s,up_mbps\n0,nan\n", "up_bps"),
-        ("t_s,up_mbps\n0,inf\n", "up_bps"),
-        ("t_s,up_mbps\n0,1\nnan,1\n", "longer than 0"),
+        ("t_s,up_mbps\n5,1\n6,1\n", "line 2.*start at 0"),
+        ("# lift\nt_s,up_mbps\n0,1\n2,1\n1,1\n", "line 5.*never go back"),
+        ("t_s,up_mbps\n0,-1\n", "line 2.*'-1'"),
+        ("t_s,up_mbps\n0,1\n1,nan\n", "line 3.*'nan'"),
+        ("t_s,up_mbps\n0,inf\n", "line 2.*'inf'"),
+        ("t_s,up_mbps\n0,1e12\n", "line 2.*from 0 to 1e.09, got '1e12'"),
+        ("t_s,up_mbps\n0,1\nnan,1\n", "line 3.*'nan'"),
+        ("#: resolution_s=-5\nt_s,up_mbps\n0,1\n", "header.*'-5'"),
         ("#: duration_s=0\nt_s,up_mbps\n0,1\n1,1\n", "longer than 0"),
         ("#: resolution_s=often\nt_s,up_mbps\n0,1\n", "header.*'often'"),
     ],

@@ -9,6 +9,8 @@ from typing import Never
 
 from splitinfer.errors import SimulationError
 
+COUNT_MAX = 1 << 40
+"""A terabyte: no tensor is larger."""
 SHOWN = 40
 """Characters of a wrong value that an error shows."""
 
@@ -59,9 +61,11 @@ class Place:
         return self.value
 
     def count(self) -> int:
-        """A whole number of at least 0."""
+        """A whole number from 0 to `COUNT_MAX`."""
         if type(self.value) is not int or self.value < 0:
             self.refuse("a whole number of at least 0")
+        if self.value > COUNT_MAX:
+            self.refuse(f"a whole number of at most {COUNT_MAX}")
         return self.value
 
     def number(self, least: float = 0.0, most: float = 1e300) -> float:

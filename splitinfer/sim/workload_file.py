@@ -139,6 +139,8 @@ def _model(digest: Digest, top: dict[str, Place]) -> Model:
     segments_ms = top["segment_ms"].items()
     if len(segments_ms) != len(cuts) - 1:
         top["segment_ms"].refuse(f"{len(cuts) - 1} times, one for each pair of neighbouring cuts")
+    if not any(ms.maybe_number() != 0.0 for ms in segments_ms):
+        top["segment_ms"].refuse("a time above 0: what takes none cannot be compared with anything")
     names = [tuple(spec.name for spec in cut.tensors) for cut in cuts]
     segments = tuple(Segment(i, f"{i:064x}", 0, 1, 0, names[i], names[i + 1]) for i in range(len(segments_ms)))
     holds = frozenset(i for i, ms in enumerate(segments_ms) if ms.value is not None)

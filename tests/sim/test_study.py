@@ -128,6 +128,8 @@ def broken(change) -> str:
             r"shape\[0\]: expected a whole number of at least 0, got 1\.5",
         ),
         (lambda d: d["plans"][3].update(bytes_p50=-5), r"plans\[3\]\.bytes_p50: expected a whole number of at least 0, got -5"),
+        (lambda d: d["plans"][3].update(bytes_p50=10**20), r"plans\[3\]\.bytes_p50: expected a whole number of at most"),
+        (lambda d: d.update(segment_ms=[0.0] * 5), r"segment_ms: expected a time above 0"),
         (
             lambda d: d["plans"][3].update(codec="telepathy"),
             r'plans\[3\]\.codec: expected a codec that is installed here, got "tele',

@@ -14,7 +14,7 @@ from splitinfer.errors import SimulationError
 from splitinfer.plan import Uplink as Believed
 from splitinfer.sim.trace import LinkTrace
 from splitinfer.sim.world.agenda import Agenda
-from splitinfer.sim.world.cloud import Cloud, CloudSetting
+from splitinfer.sim.world.cloud import REPEATS_S, Cloud, CloudSetting
 from splitinfer.sim.world.link import ON_ITS_WAY_BYTES, OVERHEAD, WINDOW_FIRST_BYTES, Uplink, Upload
 
 # What happens when.
@@ -262,6 +262,12 @@ def test_its_load_is_a_function_of_time_alone() -> None:
     assert [idle.slow(second * 1e3) for second in range(600)] == late_first[::-1]
     other = Cloud(CloudSetting(), 4)
     assert [other.slow(second * 1e3) for second in range(600)] != late_first[::-1]
+
+
+def test_however_late_somebody_asks_it_is_told_soon() -> None:
+    busy = Cloud(CloudSetting(), 1)
+    assert busy.slow(1e300) >= 1.0
+    assert busy.slow(5_000.0) == busy.slow(5_000.0 + REPEATS_S * 1e3)
 
 
 def test_strangers_come_in_bursts_that_end() -> None:

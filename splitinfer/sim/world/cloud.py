@@ -11,6 +11,8 @@ from math import exp
 
 from splitinfer.draw import normal, uniform
 
+REPEATS_S = 1 << 20
+"""After twelve days strangers come as they came before: no run is that long, unless a figure in it is absurd."""
 _LOAD, _BURST = 1, 2
 
 
@@ -68,7 +70,7 @@ class Cloud:
 
     def slow(self, at_ms: float) -> float:
         """How many times as long a tail takes that begins then."""
-        second = int(at_ms / 1e3)
+        second = int(at_ms / 1e3) % REPEATS_S
         while len(self._slow) <= second:
             self._next()
         return self._slow[second]

@@ -13,6 +13,7 @@ import numpy as np
 
 from splitinfer.bench.rows import Row, at_least, at_most
 from splitinfer.draw import exponential, uniform
+from splitinfer.errors import SimulationError
 from splitinfer.estimate import Belief, Estimate, Harmonic
 from splitinfer.events import Transferred
 from splitinfer.plan import ASSUMED_UPLINK
@@ -34,7 +35,7 @@ _START, _SIZE, _NOISE, _GAP = 31, 32, 33, 34
 
 @dataclass(slots=True)
 class Told:
-    """What was told of each upload of one link, and what it took."""
+    """What was told of each upload of one link, and what it took; nothing where no upload ended."""
 
     errors: list[float] = field(default_factory=list)
     covered: list[bool] = field(default_factory=list)
@@ -52,9 +53,11 @@ def measure(links: Sequence[Link], _tell: Tell) -> list[Row]:
 
 def _rows(gap_s: float, goals: tuple[float, float], links: Sequence[Link], ours: list[Told], usual: list[Told]) -> list[Row]:
     share = np.concatenate(
-        [np.full(len(told.errors), w / len(told.errors)) for w, told in zip(weights(links), ours, strict=True)]
+        [np.full(len(told.errors), w / max(len(told.errors), 1)) for w, told in zip(weights(links), ours, strict=True)]
     )
     n = len(share)
+    if not n:
+        raise SimulationError("no upload of 1 MB or less ended within 20 s on any of these links: give others")
     rows = []
     for name, quantile, goal in (("median", 0.5, goals[0]), ("p95", 0.95, goals[1])):
         mine, theirs = _quantile(ours, share, quantile), _quantile(usual, share, quantile)

@@ -59,12 +59,14 @@ COLUMNS = (
 @click.option("--latency-ms", type=POSITIVE, help="Latency budget; default: the workload's.")
 @click.option("--accuracy-loss-max", type=Finite(min=0), default=0.01, show_default=True)
 @click.option("--requests", type=click.IntRange(min=1), default=200, show_default=True, help="In each run.")
-@click.option("--rate", "rate_hz", type=POSITIVE, default=1.0, show_default=True, help="Requests a second.")
+@click.option("--rate", "rate_hz", type=Finite(min=1e-5), default=1.0, show_default=True, help="Requests a second.")
 @click.option("--seed", "seeds", type=click.IntRange(min=0), multiple=True, default=(1,), show_default=True, help="Repeatable.")
 @click.option("--radio", type=click.Choice(tuple(RADIOS)), help="Of every trace; default: what the trace says of itself.")
 @click.option("--joule-s", type=Finite(min=0), default=0.0, show_default=True, help="Seconds that a joule is worth.")
 @click.option("--hedge-share", type=Finite(0, 1), default=0.1, show_default=True, help="Requests computed twice, at most.")
-@click.option("--device-slowdown", type=POSITIVE, default=1.0, show_default=True, help="Slower than the workload says.")
+@click.option(
+    "--device-slowdown", type=Finite(min=1e-3, max=1e3), default=1.0, show_default=True, help="Slower than the workload says."
+)
 @click.option("--workers", type=click.IntRange(min=1), help="Processes; default: one for each core.")
 @click.option("--html", type=click.Path(path_type=Path), help="Write a page.")
 @click.option("--show", metavar="TRACE", help="Trace whose course the page shows; default: the one whose rate varies most.")

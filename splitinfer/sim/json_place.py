@@ -75,9 +75,9 @@ class Place:
             self.refuse(f"a finite number of at least {least:g}" if most >= 1e300 else f"a number from {least:g} to {most:g}")
         return float(value)
 
-    def maybe_number(self, least: float = 0.0) -> float | None:
-        """A finite number, or null."""
-        return None if self.value is None else self.number(least)
+    def maybe_number(self, least: float = 0.0, most: float = 1e300) -> float | None:
+        """A number from `least` to `most`, or null."""
+        return None if self.value is None else self.number(least, most)
 
 
 def parse(document: str) -> Place:

@@ -28,6 +28,8 @@ from splitinfer.sim.json_place import Place, parse
 from splitinfer.sim.world import Workload
 
 FORMAT = "splitinfer workload 1"
+TIME_MAX_MS = 3.6e6
+"""Of one stage: an hour."""
 _RADIO = ("active_w", "nj_per_bit", "tail_w", "tail_ms", "promotion_w", "promotion_ms")
 _CUT = ("name", "depth", "tail_ms", "tensors")
 _PLAN = ("cut", "codec", "bytes_p50", "bytes_p95", "encode_ms", "decode_ms", "accuracy_loss", "accuracy_loss_bound", "n")
@@ -187,10 +189,10 @@ def _profile(digest: Digest, top: dict[str, Place]) -> Profile:
         digest,
         top["device"].text(),
         top["engine"].text(),
-        tuple(ms.maybe_number() for ms in top["segment_ms"].items()),
-        {plan: at["encode_ms"].number() for plan, at in rows},
-        {plan: at["decode_ms"].number() for plan, at in rows},
-        tuple(item.fields(_CUT)["tail_ms"].number() for item in top["cuts"].items()),
+        tuple(ms.maybe_number(most=TIME_MAX_MS) for ms in top["segment_ms"].items()),
+        {plan: at["encode_ms"].number(most=TIME_MAX_MS) for plan, at in rows},
+        {plan: at["decode_ms"].number(most=TIME_MAX_MS) for plan, at in rows},
+        tuple(item.fields(_CUT)["tail_ms"].number(most=TIME_MAX_MS) for item in top["cuts"].items()),
     )
 
 

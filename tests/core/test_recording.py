@@ -58,6 +58,24 @@ PLANS = st.builds(Plan, st.integers(0, 30), st.sampled_from(("raw", "none", "int
 st.register_type_strategy(Plan, PLANS)
 st.register_type_strategy(float, FINITE)
 st.register_type_strategy(int, COUNTS)
+LIMITS = st.none() | st.floats(0.0, 1e300)
+st.register_type_strategy(
+    Budget,
+    st.builds(
+        Budget,
+        latency_ms=LIMITS,
+        accuracy_loss_max=st.floats(0.0, 1e300),
+        strict=st.booleans(),
+        energy_mj=LIMITS,
+        uplink_bytes=st.none() | COUNTS,
+        memory_bytes=st.none() | COUNTS,
+        depth_min=st.floats(0.0, 1.0),
+        hedge_max_share=st.floats(0.0, 1.0),
+        battery_lasts_ms=LIMITS,
+        battery_share_per_h=LIMITS,
+        joule_s=st.floats(0.0, 1e300),
+    ),
+)
 st.register_type_strategy(str, NAMES)
 
 

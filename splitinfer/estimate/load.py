@@ -48,6 +48,10 @@ class Load:
         scale = tail_scale if tail_scale is not None and low <= tail_scale <= high else old.tail_scale
         return Load((old.queue_ms + queue_ms) / 2, (old.tail_scale + scale) / 2, now_ms, old.unexplained_ms)
 
+    def reconnected(self) -> Load:
+        """What is left when the link is back: that explains what was not."""
+        return replace(self, unexplained_ms=0.0)
+
     def answered(self, measured_ms: float, predicted_ms: float, now_ms: float) -> Load:
         """Takes in how long an answer took and how long it should have taken. What noise may explain is explained."""
         excess_ms = measured_ms - UNEXPLAINED_FACTOR * (predicted_ms - self.unexplained_ms) - UNEXPLAINED_MIN_MS

@@ -282,7 +282,7 @@ class Scheduler:
         elif event.up:
             self._belief = self._belief.network_changed()
         if event.up:
-            self._opening = self._opening.fresh()
+            self._opening, self._load = self._opening.fresh(), self._load.reconnected()
         said = self._decide("link", now_ms, forced=True)
         if event.up:
             self._exploration.restart(now_ms)

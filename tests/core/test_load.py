@@ -53,3 +53,10 @@ def test_nothing_that_is_told_makes_it_anything_but_a_number(story: list[tuple[b
         for value in (load.queue_ms, load.tail_scale, load.unexplained_ms):
             assert isfinite(value)
             assert value >= 0.0
+
+
+def test_a_link_that_is_back_explains_what_was_not() -> None:
+    doubted = Load(queue_ms=3.0).answered(900.0, 80.0, 0.0)
+    assert doubted.unexplained_ms > 100.0
+    assert doubted.reconnected().unexplained_ms == 0.0
+    assert doubted.reconnected().queue_ms == doubted.queue_ms

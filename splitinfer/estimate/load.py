@@ -49,7 +49,7 @@ class Load:
         return Load((old.queue_ms + queue_ms) / 2, (old.tail_scale + scale) / 2, now_ms, old.unexplained_ms)
 
     def reconnected(self) -> Load:
-        """What is left when the link is back: that explains what was not."""
+        """What is left when a link is back that was gone for long: that explains what was not."""
         return replace(self, unexplained_ms=0.0)
 
     def answered(self, measured_ms: float, predicted_ms: float, now_ms: float) -> Load:

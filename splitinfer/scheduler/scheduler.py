@@ -63,6 +63,9 @@ GAP_WEIGHT = 0.3
 """Of the last pause between two requests."""
 LOAD_STEP, LOAD_STEP_MS = 0.2, 5.0
 """Reports that say less than this of anything new change no plan by themselves."""
+OUTAGE_MS = 2_000.0
+"""A link that was gone for so long explains what had no answer. One back at once does not: so looks a cloud that accepts
+and never answers."""
 REFUSED_QUEUE_MS = 1_000.0
 """A refusal counts as a report of a queue of this length."""
 BYTES_MAX = 1 << 50
@@ -127,6 +130,7 @@ class Scheduler:
         self._gap_ms = AWAKE_MS
         self._requested_at_ms = -inf
         self._idle_to_ms = 0.0
+        self._lost_at_ms = -inf
         self._pace = Pace()
         self._exploration = Exploration()
         self._chosen_under = self.conditions
@@ -282,7 +286,11 @@ class Scheduler:
         elif event.up:
             self._belief = self._belief.network_changed()
         if event.up:
-            self._opening, self._load = self._opening.fresh(), self._load.reconnected()
+            self._opening = self._opening.fresh()
+            if seen.link_up is False and now_ms - self._lost_at_ms >= OUTAGE_MS:
+                self._load = self._load.reconnected()
+        elif seen.link_up is not False:
+            self._lost_at_ms = now_ms
         said = self._decide("link", now_ms, forced=True)
         if event.up:
             self._exploration.restart(now_ms)

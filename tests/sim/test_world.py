@@ -40,6 +40,7 @@ from splitinfer.sim.world import WORKLOADS, Run, Setting, simulate, world
 from splitinfer.sim.world.agenda import Agenda
 from splitinfer.sim.world.cloud import Cloud, CloudSetting, Served
 from splitinfer.sim.world.device import Around, Charge, Device
+from splitinfer.sim.world.errand import Errand
 from splitinfer.sim.world.link import Uplink
 from splitinfer.sim.world.world import starts_at_ms
 
@@ -364,3 +365,15 @@ def test_in_steady_conditions_the_plan_changes_at_most_twelve_times_a_minute(
 def test_nor_does_it_where_races_bound_what_is_tried(workload: str, mbps: float) -> None:
     most = max(changes_in_a_minute(steady("thompson", workload, "wifi", mbps, 5.0, 3.0, True, seed)) for seed in range(4))
     assert most <= 12
+
+
+@pytest.mark.parametrize("latency_ms", [B.latency_ms, None])
+def test_a_cloud_that_accepts_and_never_answers_does_not_keep_the_device(
+    latency_ms: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a real connection does, one on which nothing came for long is given up; the next one is there at once."""
+    monkeypatch.setattr(Errand, "_doubt", lambda errand: errand._device.lost("timeout"))
+    mute = replace(CALM, down=((20_000.0, inf),))
+    made, _ = run(Setting(B, WIFI, budget=Budget(latency_ms=latency_ms), requests=150, cloud=mute), 1)
+    late = made.finished[50:]
+    assert sum(finished.plan.cut < B.ready.model.n for finished in late) < 0.15 * len(late)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from splitinfer.energy import RADIOS, Power
@@ -147,7 +147,7 @@ def log_of(*events: Event, start: Start | None = None) -> list[str]:
 
 
 @pytest.mark.parametrize("kind", EVENTS, ids=lambda kind: kind.__name__)
-@settings(max_examples=40, derandomize=True, deadline=None)
+@settings(max_examples=40, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 def test_every_event_comes_back_exactly(kind: type, data: st.DataObject) -> None:
     recorded = Recorded(data.draw(COUNTS), data.draw(FINITE), data.draw(EVENTS[kind]))

@@ -265,7 +265,8 @@ def test_an_interrupt_leaves_no_process(tmp_path):
     script = tmp_path / "long.py"
     script.write_text(
         "from dataclasses import replace\n"
-        "import multiprocessing\n"
+        "import multiprocessing, signal\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's background job inherits that it is ignored
         "from tests.sim.test_study import study, conduct\n"
         "def told(done, of):\n"
         "    print(*[child.pid for child in multiprocessing.active_children()], flush=True)\n"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from splitinfer.estimate.link import Prior, Transfer, is_time
-from splitinfer.plan import ASSUMED_UPLINK, Uplink
+from splitinfer.plan import Uplink
 
 KEEP = 5
 LEAST_BYTES = 8_192
@@ -18,10 +18,9 @@ LEAST_BYTES = 8_192
 
 @dataclass(frozen=True, slots=True)
 class Harmonic:
-    """Attributes: `paces` holds ms per byte of the last transfers, `rtt_ms` the shortest of them all."""
+    """Attributes: `paces` holds ms per byte of the last transfers, the round trip included."""
 
     paces: tuple[float, ...] = ()
-    rtt_ms: float = ASSUMED_UPLINK.rtt_ms
 
     @property
     def surprised(self) -> bool:
@@ -29,10 +28,10 @@ class Harmonic:
         return False
 
     def uplink(self, now_ms: float) -> Uplink | None:
-        """One rate, taken for certain."""
+        """One rate, taken for certain; without a delay, which is in the rate."""
         if not self.paces:
             return None
-        return Uplink(8e3 * len(self.paces) / sum(self.paces), 0.0, self.rtt_ms)
+        return Uplink(8e3 * len(self.paces) / sum(self.paces), 0.0, 0.0)
 
     def network_changed(self) -> Harmonic:
         """Starts anew."""
@@ -49,5 +48,4 @@ class Harmonic:
         """Takes a transfer in; one that was broken off counts with what had arrived."""
         if not is_time(transfer.elapsed_ms) or transfer.nbytes < LEAST_BYTES:
             return self
-        shortest_ms = min(self.rtt_ms, transfer.elapsed_ms)
-        return Harmonic((*self.paces, transfer.elapsed_ms / transfer.nbytes)[-KEEP:], shortest_ms)
+        return Harmonic((*self.paces, transfer.elapsed_ms / transfer.nbytes)[-KEEP:])

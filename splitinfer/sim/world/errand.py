@@ -62,7 +62,7 @@ class Errand:
         """Goes on with the flow until something has to be waited for."""
         while True:
             try:
-                effect = self._flow.send(done)  # type: ignore[arg-type]  # None starts it
+                effect = next(self._flow) if done is None else self._flow.send(done)
             except StopIteration as end:
                 self._answered(end.value)
                 return

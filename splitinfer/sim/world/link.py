@@ -12,13 +12,12 @@ from dataclasses import dataclass
 from math import inf
 
 from splitinfer.energy import Radio
+from splitinfer.estimate.opening import WINDOW_FIRST_BYTES
 from splitinfer.sim.trace import LinkTrace
 from splitinfer.sim.world.agenda import Agenda
 
 OVERHEAD = 1500 / 1448
 """Bytes on the wire for each byte of payload: IP and TCP headers of full segments."""
-WINDOW_FIRST_BYTES = 14_480
-"""Ten segments (RFC 6928)."""
 ON_ITS_WAY_BYTES = 32_768
 """Of a cancelled upload, so much at most still leaves."""
 RTT_MS = {"wifi": 12.0, "lte": 50.0, "3g": 100.0, "5g": 30.0, "satellite": 40.0, "wired": 10.0}

@@ -2,7 +2,8 @@
 
     latency_ms + latency_budget_ms * [latency > budget] + price * energy_mj      at one rate, drawn from the posterior
 
-A well-known link is used as it is. One that nobody has measured for a while is believed to be anything, so that now and then a
+Where the plan in force sends, every request measures the link: the best plan for what is expected is taken (`Robust`), and
+nothing is tried. A device that computes alone hears nothing, and a link that nobody has measured for a while is believed to be anything, so that now and then a
 plan is taken which would be good if the link were: exploration that costs no probe, and that the local hedge bounds (W. R.
 Thompson, "On the likelihood that one unknown probability exceeds another", Biometrika 1933; Russo et al., "A tutorial on
 Thompson sampling", 2018).
@@ -38,12 +39,15 @@ class Thompson:
     ) -> Decision:
         """See `Policy`.
 
-        It decides as `Robust` on a critical battery, and on a link that is known while no race bounds the loss.
+        It decides as `Robust` where there is nothing to find out, since every upload tells of the link: while a plan in force
+        sends. And on a critical battery, and on a link that is known while no race bounds the loss.
         """
         link = conditions.uplink or ASSUMED_UPLINK
         doubt = link.spread if link.doubt is None else link.doubt
         exposed = budget.latency_ms is not None and not hedges(conditions, budget)
-        if is_critical(conditions) or (exposed and doubt < UNKNOWN):
+        row = None if current is None else table.rows.get(current)
+        sends = row is not None and not table.local[row]
+        if is_critical(conditions) or sends or (exposed and doubt < UNKNOWN):
             return Robust().decide(table, conditions, budget, current)
         allowed = usable(table, conditions, budget)
         rate_bps = link.rate_bps * exp(doubt * _normal(draw))

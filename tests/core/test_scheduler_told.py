@@ -167,7 +167,7 @@ def test_the_draws_of_a_seed_are_the_same_and_those_of_another_are_others() -> N
         return [repr(event) for event in plans(seed)]
 
     assert shown(1) == shown(1)
-    assert shown(1) != shown(2)
+    assert len({tuple(shown(seed)) for seed in range(1, 9)}) > 2
 
 
 def test_a_bandit_in_the_scheduler_learns_from_answers_alone() -> None:

@@ -3,10 +3,10 @@
     latency_ms + latency_budget_ms * [latency > budget] + price * energy_mj      at one rate, drawn from the posterior
 
 Where the plan in force sends, every request measures the link: the best plan for what is expected is taken (`Robust`), and
-nothing is tried. A device that computes alone hears nothing, and a link that nobody has measured for a while is believed to be anything, so that now and then a
-plan is taken which would be good if the link were: exploration that costs no probe, and that the local hedge bounds (W. R.
-Thompson, "On the likelihood that one unknown probability exceeds another", Biometrika 1933; Russo et al., "A tutorial on
-Thompson sampling", 2018).
+nothing is tried. A device that computes alone hears nothing, and a link that nobody has measured for a while is believed to be
+anything, so that now and then a plan is taken which would be good if the link were: exploration that costs no probe, and that
+the local hedge bounds (W. R. Thompson, "On the likelihood that one unknown probability exceeds another", Biometrika 1933; Russo
+et al., "A tutorial on Thompson sampling", 2018).
 """
 
 from __future__ import annotations

@@ -377,3 +377,11 @@ def test_a_cloud_that_accepts_and_never_answers_does_not_keep_the_device(
     made, _ = run(Setting(B, WIFI, budget=Budget(latency_ms=latency_ms), requests=150, cloud=mute), 1)
     late = made.finished[50:]
     assert sum(finished.plan.cut < B.ready.model.n for finished in late) < 0.15 * len(late)
+
+
+def test_the_oracle_is_held_to_the_budget_too() -> None:
+    """It knows the future, not a way around the limits."""
+    budget = Budget(latency_ms=B.latency_ms, depth_min=0.5)
+    made, _ = run(Setting(B, WIFI, policy="oracle", budget=budget, requests=40, cloud=CALM))
+    depths = [cut.depth for cut in B.ready.model.cuts]
+    assert all(depths[finished.plan.cut] >= 0.5 for finished in made.finished)

@@ -16,7 +16,7 @@ from splitinfer.sim.world.link import Uplink
 
 @dataclass(frozen=True, slots=True)
 class Oracle:
-    """Sees the trace, the queue and the cloud."""
+    """Sees the trace, the queue and the cloud; `offers` are those that the budget allows, as for everybody else."""
 
     offers: tuple[Offer, ...]
     link: Uplink

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from splitinfer.draw import exponential, uniform
 from splitinfer.energy import RADIOS
 from splitinfer.events import BudgetSet, Event
-from splitinfer.plan import Budget
+from splitinfer.plan import Budget, objection
 from splitinfer.policy import policy
 from splitinfer.scheduler import Scheduler
 from splitinfer.sim.trace import LinkTrace
@@ -141,7 +141,8 @@ class _Rider:
         if self._setting.policy == ORACLE:
             table = self.device.scheduler.table
             assert table is not None
-            self.device.choose = Oracle(table.offers, self.device.link, self.device.cloud, patient).plan
+            allowed = tuple(offer for offer in table.offers if objection(offer, self._setting.budget) is None)
+            self.device.choose = Oracle(allowed, self.device.link, self.device.cloud, patient).plan
         if self.device.charge is not None:
             self._gauge()
         self._pause()

@@ -430,6 +430,7 @@ class Scheduler:
         decision = self.policy.decide(self.table, self.conditions, self.budget, self.plan, self._draw())
         if decision.plan == self.plan:
             return []
+        urgent = urgent or (self._is_exposed() and self.table.offers[self.table.rows[decision.plan]].local)
         ready_at_ms = self._pace.ready_at_ms(self._is_clear(self.table, decision), urgent)
         if not forced and now_ms < ready_at_ms:
             self._deferred = Deferred(cause, ready_at_ms)
@@ -448,6 +449,10 @@ class Scheduler:
         if row is None or not len(decision.scores):
             return True
         return bool(decision.scores[table.rows[decision.plan]] < (1 - CLEAR_GAIN) * decision.scores[row])
+
+    def _is_exposed(self) -> bool:
+        """Whether there is a deadline that no race protects: then the way home is not waited for."""
+        return self.budget.latency_ms is not None and not self.conditions.hedged
 
     def _draw(self) -> float:
         """One a decision, so that a recorded log replays exactly."""

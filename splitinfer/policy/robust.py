@@ -9,13 +9,14 @@ of a millijoule.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from math import exp, inf
 
 import numpy as np
 
 from splitinfer.plan import ASSUMED_UPLINK, Budget, Conditions, Plan
 from splitinfer.policy.rule import Decision, least
-from splitinfer.policy.table import LATENCY_MAX_MS, Floats, Table, hedges, is_critical, prefer, price, usable
+from splitinfer.policy.table import LATENCY_MAX_MS, Flags, Floats, Table, hedges, is_critical, prefer, price, usable
 
 POINTS = (-1.28, -0.67, -0.25, 0.25, 0.67, 1.28, 1.80)
 """Standard deviations by which ln(rate) is below its median; more of them on the slow side ..."""
@@ -25,19 +26,55 @@ MISS_ACCEPTED = 0.1
 """A plan meets the latency budget if it is late at most this often."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False)
 class Forecast:
-    """What the plans of a table would cost now: one entry a row.
+    """What the plans of a table would cost now; its columns have one entry a row, and are made when they are asked for.
 
     Attributes:
-        latency_ms: mean.
-        miss: probability to be late.
-        energy_mj: mean.
+        table: the plans.
+        conditions: the world.
+        limit_ms: latency budget; infinity = none.
+        ms_per_byte: on the link, at each point of the distribution.
+        at_points_ms: latency of each plan at each point, [points, plans].
+        raced_ms: what the device computes besides the cloud, likewise; None = it does not race.
     """
 
-    latency_ms: Floats
-    miss: Floats
-    energy_mj: Floats
+    table: Table
+    conditions: Conditions
+    limit_ms: float
+    ms_per_byte: Floats
+    at_points_ms: Floats
+    raced_ms: Floats | None
+
+    @cached_property
+    def latency_ms(self) -> Floats:
+        """Mean."""
+        return _mean(self.at_points_ms)
+
+    @cached_property
+    def miss(self) -> Floats:
+        """Probability to be late."""
+        return _mean(self.at_points_ms > self.limit_ms)
+
+    @cached_property
+    def penalised_ms(self) -> Floats:
+        """Mean latency, and the latency budget once more for each time that it is missed."""
+        if self.limit_ms == inf:
+            return self.latency_ms
+        return _mean(self.at_points_ms + self.limit_ms * (self.at_points_ms > self.limit_ms))
+
+    @cached_property
+    def energy_mj(self) -> Floats:
+        """Mean, modelled."""
+        sending_ms = _mean(np.minimum(self.ms_per_byte * self.table.nbytes, LATENCY_MAX_MS))
+        sent_mj = self.table.energy_mj(self.conditions, sending_ms)
+        return sent_mj if self.raced_ms is None else sent_mj + self.table.power.compute_w * _mean(self.raced_ms)
+
+
+def _mean(at_points: Floats | Flags) -> Floats:
+    """Over the points. The vectors stand in the last axis: this is plain additions in a fixed order."""
+    mean: Floats = (at_points * WEIGHTS).sum(axis=0)
+    return mean
 
 
 def forecast(table: Table, conditions: Conditions, budget: Budget) -> Forecast:
@@ -46,24 +83,16 @@ def forecast(table: Table, conditions: Conditions, budget: Budget) -> Forecast:
     Where the device may race, a plan that needs it no more often than the budget allows is never late.
     """
     link = conditions.uplink or ASSUMED_UPLINK
+    limit_ms = inf if budget.latency_ms is None else budget.latency_ms
     ms_per_byte = np.array([[8e3 / link.rate_bps * exp(point * link.spread)] for point in POINTS])
-    sending_ms = np.minimum(ms_per_byte * table.nbytes, LATENCY_MAX_MS)
-    latency_ms = np.minimum(table.remote_ms(conditions, link) + sending_ms, LATENCY_MAX_MS)
-    # the vectors stand in the last axis: sums over the first one are plain additions in a fixed order
-    raced_ms: Floats = np.zeros(1)
-    if budget.latency_ms is not None and hedges(conditions, budget):
-        start_ms = table.race_start_ms(budget.latency_ms)
-        raced_ms = np.minimum(np.maximum(latency_ms - start_ms, 0.0), table.rest_ms)
-        share = (raced_ms * WEIGHTS).sum(axis=0) / np.maximum(table.rest_ms, 1e-9)
-        raced_ms = np.where(share <= budget.hedge_max_share, raced_ms, 0.0)
-        latency_ms = np.where((raced_ms > 0) & (raced_ms >= table.rest_ms), start_ms + table.rest_ms, latency_ms)
-    late = latency_ms > (inf if budget.latency_ms is None else budget.latency_ms)
-    sent_mj = table.energy_mj(conditions, (sending_ms * WEIGHTS).sum(axis=0))
-    return Forecast(
-        latency_ms=(latency_ms * WEIGHTS).sum(axis=0),
-        miss=(late * WEIGHTS).sum(axis=0),
-        energy_mj=sent_mj + table.power.compute_w * (raced_ms * WEIGHTS).sum(axis=0),
-    )
+    latency_ms = np.minimum(ms_per_byte * table.nbytes + table.remote_ms(conditions, link), LATENCY_MAX_MS)
+    if not hedges(conditions, budget):
+        return Forecast(table, conditions, limit_ms, ms_per_byte, latency_ms, None)
+    start_ms = table.race_start_ms(limit_ms)
+    raced_ms = np.minimum(np.maximum(latency_ms - start_ms, 0.0), table.rest_ms)
+    covered = _mean(raced_ms) <= budget.hedge_max_share * table.rest_ms
+    latency_ms = np.where(covered, np.minimum(latency_ms, start_ms + table.rest_ms), latency_ms)
+    return Forecast(table, conditions, limit_ms, ms_per_byte, latency_ms, raced_ms * covered)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +113,9 @@ class Robust:
             allowed = prefer(allowed, costs.miss <= MISS_ACCEPTED)
             score = costs.energy_mj
         else:
-            score = costs.latency_ms + (budget.latency_ms or 0.0) * costs.miss + price(conditions, budget) * costs.energy_mj
+            score, joule_s = costs.penalised_ms, price(conditions, budget)
+            if joule_s:
+                score = score + joule_s * costs.energy_mj
         return least(table, score, allowed, current, lambda row: reason(table, row, conditions, budget))
 
 

@@ -63,6 +63,8 @@ GAP_WEIGHT = 0.3
 """Of the last pause between two requests."""
 LOAD_STEP, LOAD_STEP_MS = 0.2, 5.0
 """Reports that say less than this of anything new change no plan by themselves."""
+LINK_STEP = 0.03
+"""Nor do transfers after which the link is believed what it was but for this share."""
 OUTAGE_MS = 2_000.0
 """A link that was gone for so long explains what had no answer. One back at once does not: so looks a cloud that accepts
 and never answers."""
@@ -315,6 +317,8 @@ class Scheduler:
         if self._belief.surprised:
             self._exploration.restart(now_ms)  # this is not the link that we knew
         self._remember()
+        if not self._alone and self._deferred is None and self._is_as_decided(now_ms):
+            return []
         return self._decide("explore" if explored else "link", now_ms)
 
     def _power_read(self, battery: float | None, charging: bool | None, now_ms: float) -> list[Event]:
@@ -449,6 +453,14 @@ class Scheduler:
         if row is None or not len(decision.scores):
             return True
         return bool(decision.scores[table.rows[decision.plan]] < (1 - CLEAR_GAIN) * decision.scores[row])
+
+    def _is_as_decided(self, now_ms: float) -> bool:
+        """Whether the link is what it was when the plan was looked at last."""
+        then, now = self.conditions.uplink, self._belief.uplink(now_ms)
+        if then is None or now is None or then.window_bytes is not None or then.wake_ms:
+            return False
+        pairs = (then.rate_bps, now.rate_bps), (then.rtt_ms, now.rtt_ms), (then.spread, now.spread)
+        return all(abs(after - before) <= LINK_STEP * before for before, after in pairs)
 
     def _is_exposed(self) -> bool:
         """Whether there is a deadline that no race protects: then the way home is not waited for."""

@@ -212,7 +212,8 @@ def returns_ms(trace: LinkTrace, seed: int, made: Run) -> list[float]:
 def test_a_device_that_went_local_in_an_outage_is_remote_again_soon(radio: str, latency_ms: float | None) -> None:
     waited_ms = []
     for seed in range(6):
-        made, log = run(Setting(B, PATCHY, radio, budget=Budget(latency_ms=latency_ms), requests=180, cloud=CALM), seed)
+        setting = Setting(B, PATCHY, radio, budget=Budget(latency_ms=latency_ms), requests=180, cloud=CALM, regular=True)
+        made, log = run(setting, seed)
         plans = [(at_ms, event.new) for at_ms, event in log if isinstance(event, PlanChanged)]
         asked = [at_ms for at_ms, event in log if isinstance(event, Requested)]
         for back_ms in returns_ms(PATCHY, seed, made):

@@ -87,6 +87,7 @@ class Device:
     ) -> None:
         self.agenda, self.link, self.cloud = around.agenda, around.link, around.cloud
         self.workload = workload
+        self.segment_ms = [ms or 0.0 for ms in workload.ready.profile.segment_ms]
         self.scheduler = scheduler
         self.choose: Callable[[float, float], Plan] | None = None
         self.slowdown: Callable[[float], float] = lambda _at_ms: 1.0

@@ -85,8 +85,8 @@ class Errand:
         return self._followed
 
     def _run(self, run: Run) -> tuple[Ran, float]:
-        reference = self._device.workload.ready.profile.segment_ms
-        times = tuple((ms or 0.0) * self._pace for ms in reference[run.held.at : run.stop])
+        pace = self._pace
+        times = tuple([ms * pace for ms in self._device.segment_ms[run.held.at : run.stop]])
         ends_ms = self._device.engine(sum(times))
         return Ran(SimHeld(run.stop), ends_ms - self._agenda.now_ms, times), ends_ms
 
